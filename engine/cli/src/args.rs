@@ -1,0 +1,440 @@
+//! What can be typed: commands, options, and the forms of their values.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap_complete::Shell;
+use time::OffsetDateTime;
+
+use crate::times;
+
+#[derive(Debug, Parser)]
+#[command(name = "baton", version, about = "Durable workflows on NATS", after_help = HELP)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Where batond answers: a URL or `host:port`.
+    #[arg(long, global = true, env = "BATON_URL", default_value = "http://127.0.0.1:7420")]
+    pub(crate) url: String,
+    /// How to answer: for people, or one JSON document for programs.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// No colour, also on a terminal.
+    #[arg(long, global = true, env = "NO_COLOR", value_parser = FalseyValueParser::new())]
+    pub(crate) no_color: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a NATS server and an engine on this machine, to try things out.
+    #[command(after_help = DEV_HELP)]
+    Dev(DevArguments),
+    /// Check workflow files and store them in the engine.
+    #[command(after_help = "Examples:\n  baton deploy order.yaml\n  baton deploy flows/*.yaml\n  \
+        cat order.yaml | baton deploy -")]
+    Deploy {
+        /// YAML or JSON; `-` is the standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Check workflow files without storing them; exit status 1 when one has errors.
+    #[command(after_help = "Examples:\n  baton lint order.yaml\n  baton lint -o json flows/*.yaml")]
+    Lint {
+        /// YAML or JSON; `-` is the standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List the workflows that are deployed, or print the source of one.
+    #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \
+        baton definitions sales/order:1.2.0")]
+    Definitions {
+        /// A namespace to list, or the workflow to print.
+        #[arg(value_name = "NS[/NAME[:VERSION]]")]
+        which: Option<WorkflowFilter>,
+    },
+    /// Start an instance of a workflow.
+    #[command(after_help = START_HELP)]
+    Start(StartArguments),
+    /// List instances, newest first.
+    #[command(after_help = "Examples:\n  baton list --status running\n  \
+        baton list --workflow sales/order --since 2h\n  baton list --label customer=7 --limit 500 -o json")]
+    List(ListArguments),
+    /// Show one instance: what it is, and its tasks against time.
+    #[command(after_help = "Examples:\n  baton show 01990000-0000-7000-8000-000000000000\n  \
+        BATON_JAEGER_URL=http://127.0.0.1:16686 baton show ID\n  baton show ID -o json | jq .timeline")]
+    Show {
+        /// Of the instance: what `start` printed.
+        id: String,
+        /// Where Jaeger's pages are, for a link to the instance's trace.
+        #[arg(long, env = "BATON_JAEGER_URL", value_name = "URL")]
+        jaeger_url: Option<String>,
+    },
+    /// Print all events of an instance, oldest first.
+    #[command(
+        after_help = "Examples:\n  baton history ID\n  baton history ID -o json | jq '.events[].kind'"
+    )]
+    History {
+        /// Of the instance: what `start` printed.
+        id: String,
+    },
+    /// Print the events of an instance as they happen, until it ends.
+    #[command(
+        after_help = "Examples:\n  baton watch ID\n  baton watch ID -o json | jq -c '{kind, task}'"
+    )]
+    Watch {
+        /// Of the instance: what `start` printed.
+        id: String,
+        /// Leave out the first so many events.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        after: u64,
+    },
+    /// End an instance: queued steps are withdrawn, running workers are told.
+    #[command(after_help = "Examples:\n  baton cancel ID --reason 'ordered twice'")]
+    Cancel(Reasoned),
+    /// End an instance at once and for good.
+    #[command(after_help = "Examples:\n  baton terminate ID --reason 'runs away'")]
+    Terminate(Reasoned),
+    /// Hold an instance: results of running steps are taken, nothing new begins.
+    #[command(after_help = "Examples:\n  baton suspend ID --reason 'audit'")]
+    Suspend(Reasoned),
+    /// Let a suspended instance go on.
+    #[command(after_help = "Examples:\n  baton resume ID")]
+    Resume {
+        /// Of the instance: what `start` printed.
+        id: String,
+    },
+    /// Run an ended instance again from a task of its outermost list.
+    #[command(after_help = "Examples:\n  baton rerun ID --from chargeCard")]
+    Rerun {
+        /// Of the instance: what `start` printed.
+        id: String,
+        /// Name of the task to begin with; it gets the input that it had.
+        #[arg(long, value_name = "TASK")]
+        from: String,
+    },
+    /// Say how the engine is and what to do about it; exit status 1 when something is wrong.
+    #[command(after_help = "Examples:\n  baton doctor\n  baton doctor --production\n  \
+        baton doctor --url http://10.0.0.7:7420 -o json")]
+    Doctor {
+        /// Count what keeps the engine from being production-ready as wrong, too.
+        #[arg(long)]
+        production: bool,
+    },
+    /// Print a completion script for a shell.
+    #[command(after_help = "Examples:\n  source <(baton completion bash)\n  \
+        baton completion zsh > ~/.zfunc/_baton\n  baton completion fish > ~/.config/fish/completions/baton.fish")]
+    Completion {
+        /// The shell that is to understand it.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArguments {
+    /// The workflow; without a version, the highest.
+    #[arg(value_name = "NS/NAME[:VERSION]")]
+    pub(crate) workflow: WorkflowName,
+    /// The input: JSON, `@FILE`, or `-` for the standard input.
+    #[arg(short, long, default_value = "{}", value_name = "JSON|@FILE|-")]
+    pub(crate) input: String,
+    /// Idempotency key: the same key, workflow and input give the same instance.
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) key: String,
+    /// A label to find the instance by; may be repeated.
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Label>,
+    /// Wait until the instance has ended.
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    /// Wait so many milliseconds at most (implies --wait); exit status 1 when it has not ended by then.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) wait_ms: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Only of this workflow, or of this namespace.
+    #[arg(short, long, value_name = "NS[/NAME]")]
+    pub(crate) workflow: Option<WorkflowFilter>,
+    /// Only those that are so.
+    #[arg(short, long, value_enum)]
+    pub(crate) status: Option<StatusFilter>,
+    /// Only with this label; may be repeated.
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Label>,
+    /// Only started since: `90s`, `15m`, `2h`, `3d` ago, or a time as `2026-01-31T08:00:00Z`.
+    #[arg(long, value_name = "AGO|TIME", value_parser = parse_since)]
+    pub(crate) since: Option<OffsetDateTime>,
+    /// How many at most; 0: all of them.
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reasoned {
+    /// Of the instance: what `start` printed.
+    pub(crate) id: String,
+    /// Why; it is kept in the instance's history.
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArguments {
+    /// Where everything is kept: the log, the cache, what the two processes say.
+    #[arg(long, default_value = ".baton", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Where the engine answers gRPC.
+    #[arg(long, default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
+    pub(crate) listen: String,
+    /// Where the engine answers HTTP: health and metrics.
+    #[arg(long, default_value = "127.0.0.1:7421", value_name = "ADDRESS")]
+    pub(crate) http: String,
+    /// Port for NATS; 4222 unless that is taken.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) nats_port: Option<u16>,
+    /// How many partitions the engine has.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) partitions: Option<u32>,
+    /// The NATS server to run, 2.12 or newer.
+    #[arg(long, env = "BATON_NATS_SERVER", value_name = "FILE")]
+    pub(crate) nats_server: Option<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFilter {
+    Pending,
+    Running,
+    Waiting,
+    Suspended,
+    Cancelled,
+    Faulted,
+    Completed,
+}
+
+/// `namespace/name:version`; without a version, the highest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WorkflowName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Empty: the highest.
+    pub(crate) version: String,
+}
+
+/// A namespace, or one workflow in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WorkflowFilter {
+    Namespace(String),
+    Workflow(WorkflowName),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("wanted NS/NAME or NS/NAME:VERSION, as in sales/order:1.2.0")]
+    WorkflowName,
+    #[error("wanted KEY=VALUE")]
+    Label,
+    #[error("wanted a time ago such as 90s, 15m, 2h or 3d, or a time such as 2026-01-31T08:00:00Z")]
+    Since,
+}
+
+impl std::str::FromStr for WorkflowName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (namespace, rest) = text.split_once('/').ok_or(Error::WorkflowName)?;
+        let (name, version) = match rest.split_once(':') {
+            Some((_, "")) => return Err(Error::WorkflowName),
+            Some((name, version)) => (name, version),
+            None => (rest, ""),
+        };
+        if namespace.is_empty() || name.is_empty() || name.contains('/') {
+            return Err(Error::WorkflowName);
+        }
+        Ok(Self { namespace: namespace.into(), name: name.into(), version: version.into() })
+    }
+}
+
+impl std::str::FromStr for WorkflowFilter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.contains('/') {
+            text.parse().map(Self::Workflow)
+        } else if text.is_empty() || text.contains(':') {
+            Err(Error::WorkflowName)
+        } else {
+            Ok(Self::Namespace(text.into()))
+        }
+    }
+}
+
+impl std::str::FromStr for Label {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.into(), value: value.into() })
+            }
+            _ => Err(Error::Label),
+        }
+    }
+}
+
+impl Arguments {
+    /// Whether JSON was asked for, also where the rest of the line could not be understood.
+    pub(crate) fn want_json(mut line: impl Iterator<Item = String>) -> bool {
+        while let Some(word) = line.next() {
+            match word.as_str() {
+                "-o" | "--output" => return line.next().as_deref() == Some("json"),
+                "-ojson" | "-o=json" | "--output=json" => return true,
+                "--" => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+fn parse_since(text: &str) -> Result<OffsetDateTime, Error> {
+    if let Some(ago) = times::parse_duration(text) {
+        let ago = ago.try_into().map_err(|_| Error::Since)?;
+        return times::now().checked_sub(ago).ok_or(Error::Since);
+    }
+    times::parse(text).ok_or(Error::Since)
+}
+
+const HELP: &str = "\
+Examples:
+  baton dev                                        an engine to try things with
+  baton deploy order.yaml
+  baton start sales/order --input '{\"id\": 7}' --wait
+  baton list --status faulted --since 2h
+  baton show 01990000-0000-7000-8000-000000000000
+
+Exit status: 0 well; 2 the engine refused; 3 the instance faulted or was cancelled (start --wait); 1 anything else.";
+
+const DEV_HELP: &str = "\
+Examples:
+  baton dev
+  baton dev --dir /tmp/try --listen 127.0.0.1:8420 --http 127.0.0.1:8421 --nats-port 8422
+
+Both processes end with this command (Ctrl-C). What they say is in DIR/nats.log and DIR/batond.log.
+For development only: there is no access control, and a power cut may lose what was acknowledged last.";
+
+const START_HELP: &str = "\
+Examples:
+  baton start sales/order --input '{\"id\": 7}'
+  baton start sales/order:1.2.0 --input @order.json --key order-7 --label customer=7
+  echo '{\"id\": 7}' | baton start sales/order --input - --wait -o json
+
+Exit status with --wait: 0 completed; 3 faulted or cancelled; 1 not ended within --wait-ms.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed_and_each_has_examples() {
+        let mut command = Arguments::command();
+        command.build();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  "), "{} has no examples", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn a_workflow_is_namespace_name_and_perhaps_a_version() {
+        let name = |text: &str| {
+            text.parse::<WorkflowName>().ok().map(|n| (n.namespace, n.name, n.version))
+        };
+        let parts = |a: &str, b: &str, c: &str| Some((a.to_owned(), b.to_owned(), c.to_owned()));
+        assert_eq!(name("sales/order"), parts("sales", "order", ""));
+        assert_eq!(name("sales/order:1.2.0"), parts("sales", "order", "1.2.0"));
+        for wrong in ["order", "/order", "sales/", "sales/order:", "a/b/c", ""] {
+            assert_eq!(name(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_may_hold_more_equal_signs() {
+        assert_eq!(
+            "a=b=c".parse::<Label>().unwrap(),
+            Label { key: "a".into(), value: "b=c".into() }
+        );
+        assert!("=x".parse::<Label>().is_err());
+        assert!("x".parse::<Label>().is_err());
+    }
+
+    #[test]
+    fn a_start_takes_all_its_options() {
+        let line = [
+            "baton",
+            "start",
+            "a/b:1.0.0",
+            "--input",
+            "-",
+            "--key",
+            "k",
+            "--label",
+            "x=1",
+            "--label",
+            "y=2",
+        ];
+        let arguments = Arguments::try_parse_from(line.into_iter().chain(["--wait", "-o", "json"]))
+            .expect("it is right");
+        assert_eq!(arguments.common.output, Format::Json);
+        let Command::Start(start) = arguments.command else { panic!("not a start") };
+        assert_eq!(
+            (start.input.as_str(), start.key.as_str(), start.labels.len(), start.wait),
+            ("-", "k", 2, true)
+        );
+    }
+
+    #[test]
+    fn an_input_may_begin_with_a_minus_sign_only_as_the_standard_input() {
+        assert!(Arguments::try_parse_from(["baton", "start", "a/b", "--wait-ms", "0"]).is_err());
+        assert!(Arguments::try_parse_from(["baton", "start", "a/b", "--input=-1"]).is_ok());
+    }
+
+    #[test]
+    fn since_is_a_duration_ago_or_a_time() {
+        let ago = times::now() - parse_since("2h").unwrap();
+        assert!((7_199.0..7_260.0).contains(&ago.as_seconds_f64()), "{ago}");
+        assert_eq!(parse_since("2026-01-31T08:00:00Z").unwrap().unix_timestamp(), 1_769_846_400);
+        assert!(parse_since("yesterday").is_err());
+    }
+
+    #[test]
+    fn json_is_noticed_on_a_line_that_is_wrong_elsewhere() {
+        let want = |line: &str| Arguments::want_json(line.split(' ').map(str::to_owned));
+        assert!(want("start --nonsense -o json"));
+        assert!(want("--output=json start"));
+        assert!(!want("start -o text"));
+        assert!(!want("start"));
+    }
+}

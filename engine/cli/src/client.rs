@@ -1,0 +1,190 @@
+//! The connection to the engine.
+
+use std::{error::Error as _, time::Duration};
+
+use baton_proto::v1::{
+    definition_service_client::DefinitionServiceClient, engine_service_client::EngineServiceClient,
+    workflow_service_client::WorkflowServiceClient,
+};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+/// An instance's values may be large, and a page holds many.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub(crate) struct Client {
+    url: String,
+    channel: Channel,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{url:?} is not the address of an engine; wanted http://host:port or host:port")]
+    Address { url: String },
+    #[error(
+        "no engine answers at {url}; start one with `baton dev`, or say where it is with --url or BATON_URL"
+    )]
+    Unreachable { url: String },
+    #[error("the connection to {url} was lost: {detail}")]
+    Lost { url: String, detail: String },
+    /// The engine's own answer: `code` is stable and explained in docs/errors.md.
+    #[error("{message}")]
+    Refused { code: String, message: String },
+    /// The engine cannot answer now, for example while a partition recovers.
+    #[error("{message}")]
+    Unavailable { code: String, message: String },
+}
+
+impl Client {
+    /// Does not connect yet.
+    pub(crate) fn new(address: &str) -> Result<Self, Error> {
+        let url =
+            if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let bad = || Error::Address { url: address.to_owned() };
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| bad())?;
+        if endpoint.uri().scheme_str() != Some("http")
+            || endpoint.uri().host().is_none_or(str::is_empty)
+        {
+            return Err(bad());
+        }
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Ok(Self { url, channel })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn workflows(&self) -> WorkflowServiceClient<Channel> {
+        WorkflowServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn definitions(&self) -> DefinitionServiceClient<Channel> {
+        DefinitionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn engine(&self) -> EngineServiceClient<Channel> {
+        EngineServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// What a status that is not OK means: the engine said no, or it was not there to say anything.
+    pub(crate) fn error(&self, status: &Status) -> Error {
+        if let Some(code) = status.metadata().get("baton-code").and_then(|code| code.to_str().ok())
+        {
+            let (code, message) = (code.to_owned(), status.message().to_owned());
+            let is_unavailable = status.code() == Code::Unavailable;
+            return if is_unavailable {
+                Error::Unavailable { code, message }
+            } else {
+                Error::Refused { code, message }
+            };
+        }
+        let detail = innermost(status);
+        // What tonic says of a connection has a source; what an engine says has none.
+        let is_ours = matches!(status.code(), Code::Unknown | Code::Internal | Code::Cancelled);
+        if status.code() == Code::Unavailable || (is_ours && status.source().is_some()) {
+            let url = self.url.clone();
+            let is_down = detail.contains("refused") || status.message().contains("connect");
+            return if is_down { Error::Unreachable { url } } else { Error::Lost { url, detail } };
+        }
+        Error::Refused {
+            code: kebab(status.code()).to_owned(),
+            message: status.message().to_owned(),
+        }
+    }
+}
+
+impl Error {
+    /// Another try may reach the engine.
+    pub(crate) fn is_connection(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Lost { .. })
+    }
+
+    /// Somebody who waits has reason to go on waiting.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_connection() || matches!(self, Self::Unavailable { .. })
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Address { .. } => "bad-address",
+            Self::Unreachable { .. } => "no-connection",
+            Self::Lost { .. } => "connection-lost",
+            Self::Refused { code, .. } | Self::Unavailable { code, .. } => code,
+        }
+    }
+}
+
+fn innermost(status: &Status) -> String {
+    let mut cause = status.source();
+    let mut detail = status.message().to_owned();
+    while let Some(error) = cause {
+        detail = error.to_string();
+        cause = error.source();
+    }
+    detail
+}
+
+/// For a refusal that did not come from Baton's own code, such as a method that an older engine lacks.
+fn kebab(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "ok",
+        Code::Cancelled => "cancelled",
+        Code::Unknown => "unknown",
+        Code::InvalidArgument => "invalid-argument",
+        Code::DeadlineExceeded => "deadline-exceeded",
+        Code::NotFound => "not-found",
+        Code::AlreadyExists => "already-exists",
+        Code::PermissionDenied => "permission-denied",
+        Code::ResourceExhausted => "resource-exhausted",
+        Code::FailedPrecondition => "failed-precondition",
+        Code::Aborted => "aborted",
+        Code::OutOfRange => "out-of-range",
+        Code::Unimplemented => "unimplemented",
+        Code::Internal => "internal",
+        Code::Unavailable => "unavailable",
+        Code::DataLoss => "data-loss",
+        Code::Unauthenticated => "unauthenticated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_may_be_a_url_or_host_and_port() {
+        let url = |address: &str| Client::new(address).map(|client| client.url().to_owned()).ok();
+        assert_eq!(url("127.0.0.1:7420").as_deref(), Some("http://127.0.0.1:7420"));
+        assert_eq!(url("http://engine:7420").as_deref(), Some("http://engine:7420"));
+        for wrong in ["", "http://", "ftp://engine", "two words"] {
+            assert_eq!(url(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_stable_code_comes_from_the_metadata() {
+        let client = Client::new("127.0.0.1:1").unwrap();
+        let mut status = Status::unavailable("partition 3 recovers");
+        status.metadata_mut().insert("baton-code", "partition-unavailable".parse().unwrap());
+        assert!(
+            matches!(client.error(&status), Error::Unavailable { code, .. } if code == "partition-unavailable")
+        );
+        assert!(
+            matches!(client.error(&Status::unimplemented("no")), Error::Refused { code, .. } if code == "unimplemented")
+        );
+        assert!(client.error(&Status::unavailable("gone")).is_connection());
+    }
+}

@@ -1,0 +1,293 @@
+//! The events of an instance, as JSON and as lines for people.
+
+use std::fmt::Write as _;
+
+use baton_proto::v1::{HistoryEvent, Json, Next, StepReport, event::Kind, json, next};
+use serde_json::{Value, json};
+
+use crate::{
+    output::{Paint, Tone, fit},
+    shape, times,
+};
+
+/// Stable, and the same for every version of the engine.
+pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
+    match event_kind(event) {
+        None => "unknown",
+        Some(Kind::InstanceStarted(_)) => "instance-started",
+        Some(Kind::TaskEntered(_)) => "task-entered",
+        Some(Kind::TaskSkipped(_)) => "task-skipped",
+        Some(Kind::TaskCompleted(_)) => "task-completed",
+        Some(Kind::TaskFaulted(_)) => "task-faulted",
+        Some(Kind::StepScheduled(_)) => "step-scheduled",
+        Some(Kind::StepCompleted(_)) => "step-completed",
+        Some(Kind::StepFailed(_)) => "step-failed",
+        Some(Kind::StepCancelled(_)) => "step-cancelled",
+        Some(Kind::TimerStarted(_)) => "timer-started",
+        Some(Kind::TimerFired(_)) => "timer-fired",
+        Some(Kind::LoopStarted(_)) => "loop-started",
+        Some(Kind::LoopIterated(_)) => "loop-iterated",
+        Some(Kind::ErrorCaught(_)) => "error-caught",
+        Some(Kind::RetryScheduled(_)) => "retry-scheduled",
+        Some(Kind::InstanceSuspended(_)) => "instance-suspended",
+        Some(Kind::InstanceResumed(_)) => "instance-resumed",
+        Some(Kind::InstanceCompleted(_)) => "instance-completed",
+        Some(Kind::InstanceFaulted(_)) => "instance-faulted",
+        Some(Kind::InstanceCancelled(_)) => "instance-cancelled",
+        Some(Kind::InstanceRerun(_)) => "instance-rerun",
+        Some(Kind::ForkStarted(_)) => "fork-started",
+    }
+}
+
+pub(crate) fn event_kind(event: &HistoryEvent) -> Option<&Kind> {
+    event.event.as_ref()?.kind.as_ref()
+}
+
+/// After this event nothing follows, unless somebody asks for a rerun.
+pub(crate) fn is_end(event: &HistoryEvent) -> bool {
+    matches!(
+        event_kind(event),
+        Some(Kind::InstanceCompleted(_) | Kind::InstanceFaulted(_) | Kind::InstanceCancelled(_))
+    )
+}
+
+pub(crate) fn at_ms(event: &HistoryEvent) -> i64 {
+    event.at.as_ref().map_or(0, times::ms)
+}
+
+pub(crate) fn shape(event: &HistoryEvent) -> Value {
+    json!({
+        "number": event.number,
+        "at": times::rfc3339(at_ms(event)),
+        "kind": kind(event),
+        "task": shape::non_empty(&event.task),
+        "pointer": shape::non_empty(&event.pointer),
+        "function": shape::non_empty(&event.function),
+        "partition": event.partition,
+        "sequence": event.sequence,
+        "data": data(event),
+    })
+}
+
+/// One line of at most `width` columns.
+pub(crate) fn line(event: &HistoryEvent, start_ms: i64, width: usize, paint: Paint) -> String {
+    let since = format!("+{}", times::span(at_ms(event).saturating_sub(start_ms)));
+    let task = if event.function.is_empty() {
+        event.task.clone()
+    } else {
+        format!("{} ({})", event.task, event.function)
+    };
+    let head = format!("{:>5}  {since:>8}  ", event.number);
+    let room = width.saturating_sub(head.chars().count() + 20);
+    let rest = fit(format!("{task}  {}", details(&data(event))).trim(), room);
+    format!(
+        "{}{} {rest}",
+        paint.apply(Tone::Dim, &head),
+        paint.apply(tone(event), &format!("{:<19}", kind(event)))
+    )
+    .trim_end()
+    .to_owned()
+}
+
+fn tone(event: &HistoryEvent) -> Tone {
+    match kind(event) {
+        "step-completed" | "instance-completed" => Tone::Good,
+        "step-failed" | "task-faulted" | "instance-faulted" => Tone::Bad,
+        "step-cancelled" | "instance-cancelled" | "instance-suspended" | "retry-scheduled"
+        | "error-caught" => Tone::Warn,
+        "step-scheduled" => Tone::Busy,
+        _ => Tone::Plain,
+    }
+}
+
+/// `key=value` of what the event holds and a person may want; the numbers of tasks are not among it.
+fn details(data: &Value) -> String {
+    let mut text = String::new();
+    for (key, value) in data.as_object().into_iter().flatten() {
+        let is_number_of_task = matches!(
+            key.as_str(),
+            "activation" | "parent" | "task" | "branch" | "workflow_hash" | "next"
+        );
+        if is_number_of_task || value.is_null() || *value == json!({}) || *value == json!("") {
+            continue;
+        }
+        // Writing to a string cannot fail.
+        let _ = match value {
+            Value::String(plain) => write!(text, "{key}={plain} "),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
+                write!(text, "{key}={value} ")
+            }
+        };
+    }
+    text
+}
+
+fn data(event: &HistoryEvent) -> Value {
+    let Some(kind) = event_kind(event) else { return Value::Null };
+    match kind {
+        Kind::InstanceStarted(e) => json!({
+            "workflow_hash": hex(&e.workflow), "namespace": e.namespace, "name": e.name, "version": e.version,
+            "input": value(e.input.as_ref()), "key": shape::non_empty(&e.key), "labels": e.labels,
+            "traceparent": shape::non_empty(&e.traceparent),
+        }),
+        Kind::TaskEntered(e) => json!({
+            "activation": e.activation, "parent": e.parent, "task": e.task, "branch": e.branch,
+            "raw_input": value(e.raw_input.as_ref()), "input": value(e.input.as_ref()), "deadline": time(e.deadline_ms),
+        }),
+        Kind::TaskSkipped(e) => {
+            json!({ "parent": e.parent, "task": e.task, "next": next(e.next.as_ref()) })
+        }
+        Kind::TaskCompleted(e) => json!({
+            "activation": e.activation, "output": value(e.output.as_ref()), "context": value(e.context.as_ref()),
+            "next": next(e.next.as_ref()),
+        }),
+        Kind::TaskFaulted(e) => {
+            json!({ "activation": e.activation, "error": e.error.as_ref().map(shape::problem) })
+        }
+        Kind::StepScheduled(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "arguments": value(e.arguments.as_ref()),
+        }),
+        Kind::StepCompleted(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "output": value(e.output.as_ref()),
+            "report": e.report.as_ref().map(report),
+        }),
+        Kind::StepFailed(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "error": e.error.as_ref().map(shape::problem),
+            "retry_at": time(e.retry_at_ms), "report": e.report.as_ref().map(report),
+        }),
+        Kind::StepCancelled(e) => json!({ "activation": e.activation, "attempt": e.attempt }),
+        Kind::TimerStarted(e) => {
+            json!({ "activation": e.activation, "fires_at": time(e.fire_at_ms) })
+        }
+        Kind::TimerFired(e) => json!({ "activation": e.activation }),
+        Kind::LoopStarted(e) => json!({
+            "activation": e.activation, "items": e.items.iter().map(|item| value(Some(item))).collect::<Vec<_>>(),
+        }),
+        Kind::LoopIterated(e) => json!({ "activation": e.activation, "index": e.index }),
+        Kind::ForkStarted(e) => {
+            json!({ "activation": e.activation, "branches": e.branches, "compete": e.compete })
+        }
+        Kind::ErrorCaught(e) => {
+            json!({ "activation": e.activation, "error": e.error.as_ref().map(shape::problem) })
+        }
+        Kind::RetryScheduled(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "error": e.error.as_ref().map(shape::problem),
+            "fires_at": time(e.fire_at_ms),
+        }),
+        Kind::InstanceSuspended(e) => json!({ "reason": shape::non_empty(&e.reason) }),
+        Kind::InstanceResumed(_) => json!({}),
+        Kind::InstanceCompleted(e) => json!({ "output": value(e.output.as_ref()) }),
+        Kind::InstanceFaulted(e) => json!({ "error": e.error.as_ref().map(shape::problem) }),
+        Kind::InstanceCancelled(e) => {
+            json!({ "reason": shape::non_empty(&e.reason), "terminated": e.terminated })
+        }
+        Kind::InstanceRerun(e) => json!({
+            "task": e.task, "input": value(e.input.as_ref()), "context": value(e.context.as_ref()),
+        }),
+    }
+}
+
+fn value(json: Option<&Json>) -> Value {
+    match json.and_then(|json| json.value.as_ref()) {
+        None => Value::Null,
+        Some(json::Value::Text(text)) => shape::value(text),
+        Some(json::Value::Large(large)) => {
+            json!({ "large": { "sha256": hex(&large.sha256), "bytes": large.bytes } })
+        }
+    }
+}
+
+fn next(next: Option<&Next>) -> Value {
+    match next.and_then(|next| next.to.as_ref()) {
+        None => Value::Null,
+        Some(next::To::Task(task)) => json!({ "task": task }),
+        Some(next::To::Exit(_)) => json!("exit"),
+        Some(next::To::End(_)) => json!("end"),
+    }
+}
+
+fn report(report: &StepReport) -> Value {
+    json!({
+        "worker": shape::non_empty(&report.worker), "service": shape::non_empty(&report.service),
+        "started_at": time(report.started_ms), "finished_at": time(report.finished_ms),
+    })
+}
+
+/// None for 0, which means never.
+fn time(unix_ms: i64) -> Option<String> {
+    if unix_ms == 0 { None } else { times::rfc3339(unix_ms) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_proto::v1::{Event, LargeValue, StepCompleted, StepScheduled};
+    use prost_types::Timestamp;
+
+    use super::*;
+
+    fn event(kind: Kind) -> HistoryEvent {
+        HistoryEvent {
+            number: 7,
+            at: Some(Timestamp { seconds: 1_769_846_401, nanos: 500_000_000 }),
+            task: "charge".into(),
+            pointer: "/do/0/charge".into(),
+            event: Some(Event { kind: Some(kind) }),
+            partition: 1,
+            sequence: 42,
+            function: "finance.charge".into(),
+        }
+    }
+
+    #[test]
+    fn an_event_has_its_place_its_kind_and_its_data() {
+        let arguments = Some(Json { value: Some(json::Value::Text(r#"{"amount":1.10}"#.into())) });
+        let scheduled =
+            event(Kind::StepScheduled(StepScheduled { activation: 3, attempt: 1, arguments }));
+        assert_eq!(
+            shape(&scheduled).to_string(),
+            r#"{"at":"2026-01-31T08:00:01.500Z","data":{"activation":3,"arguments":{"amount":1.10},"attempt":1},"function":"finance.charge","kind":"step-scheduled","number":7,"partition":1,"pointer":"/do/0/charge","sequence":42,"task":"charge"}"#
+        );
+    }
+
+    #[test]
+    fn a_large_value_is_a_reference() {
+        let output = Some(Json {
+            value: Some(json::Value::Large(LargeValue { sha256: vec![0xab, 1], bytes: 70_000 })),
+        });
+        let done = event(Kind::StepCompleted(StepCompleted {
+            activation: 3,
+            attempt: 1,
+            output,
+            report: None,
+        }));
+        assert_eq!(
+            shape(&done)["data"]["output"],
+            json!({ "large": { "sha256": "ab01", "bytes": 70_000 } })
+        );
+    }
+
+    #[test]
+    fn a_line_says_when_what_and_where_and_keeps_its_width() {
+        let arguments = Some(Json { value: Some(json::Value::Text(r#"{"amount":1.10}"#.into())) });
+        let scheduled =
+            event(Kind::StepScheduled(StepScheduled { activation: 3, attempt: 2, arguments }));
+        let plain = |width| line(&scheduled, 1_769_846_400_000, width, Paint { color: false });
+        assert_eq!(
+            plain(120),
+            "    7     +1.5s  step-scheduled      charge (finance.charge)  arguments={\"amount\":1.10} attempt=2"
+        );
+        assert_eq!(plain(60), "    7     +1.5s  step-scheduled      charge (finance.charge…");
+    }
+}

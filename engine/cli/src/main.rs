@@ -1,0 +1,126 @@
+//! `baton`: the command line, which knows the engine only by its API.
+
+mod args;
+mod chart;
+mod client;
+mod definitions;
+mod dev;
+mod doctor;
+mod error;
+mod events;
+mod follow;
+mod input;
+mod instances;
+mod output;
+mod progress;
+mod shape;
+mod start;
+mod timeline;
+mod times;
+mod watch;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::{
+    args::{Arguments, Command},
+    client::Client,
+    error::{Error, Outcome},
+    instances::Change,
+    output::{Output, Paint, Tone},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let json = Output::new(&arguments.common).is_json();
+    let color = io::stderr().is_terminal() && !arguments.common.no_color;
+    match run(arguments).await {
+        Ok(outcome) => outcome.status().into(),
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error, json, Paint { color });
+            error.status().into()
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<Outcome, Error> {
+    let output = Output::new(&arguments.common);
+    let client = Client::new(&arguments.common.url)?;
+    match arguments.command {
+        Command::Dev(dev) => dev::dev(&dev, &output).await,
+        Command::Deploy { files } => definitions::deploy(&client, &files, &output).await,
+        Command::Lint { files } => definitions::lint(&client, &files, &output).await,
+        Command::Definitions { which } => definitions::show(&client, which, &output).await,
+        Command::Start(start) => start::start(&client, start, &output).await,
+        Command::List(list) => instances::list(&client, list, &output).await,
+        Command::Show { id, jaeger_url } => {
+            instances::show(&client, id, jaeger_url.as_deref(), &output).await
+        }
+        Command::History { id } => instances::history(&client, id, &output).await,
+        Command::Watch { id, after } => watch::watch(&client, id, after, &output).await,
+        Command::Cancel(reasoned) => {
+            instances::change(&client, Change::Cancel(reasoned), &output).await
+        }
+        Command::Terminate(reasoned) => {
+            instances::change(&client, Change::Terminate(reasoned), &output).await
+        }
+        Command::Suspend(reasoned) => {
+            instances::change(&client, Change::Suspend(reasoned), &output).await
+        }
+        Command::Resume { id } => instances::change(&client, Change::Resume { id }, &output).await,
+        Command::Rerun { id, from } => {
+            instances::change(&client, Change::Rerun { id, task: from }, &output).await
+        }
+        Command::Doctor { production } => doctor::doctor(&client, production, &output).await,
+        Command::Completion { shell } => {
+            // Into memory first: the generator takes a closed pipe badly.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "baton", &mut script);
+            io::stdout().lock().write_all(&script)?;
+            Ok(Outcome::Well)
+        }
+    }
+}
+
+/// Help goes out as it is; a line that cannot be understood is status 1, for 2 is the engine's refusal.
+fn usage(error: &clap::Error) -> ExitCode {
+    let is_help = !error.use_stderr();
+    if !is_help && Arguments::want_json(std::env::args()) {
+        complain(&Error::Usage(error.to_string().trim().to_owned()), true, Paint { color: false });
+    } else {
+        // Nobody is left to tell when this fails.
+        let _ = error.print();
+    }
+    if is_help { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn complain(error: &Error, json: bool, paint: Paint) {
+    let mut out = io::stderr().lock();
+    // Nobody is left to tell when this fails.
+    let _ = if json {
+        writeln!(out, "{}", error.json())
+    } else {
+        if let Error::RefusedWorkflow { lines, .. } = error {
+            for line in lines {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+        // Only what the engine says has codes that are explained in its pages.
+        let code = if error.status() == 2 { format!(" ({})", error.code()) } else { String::new() };
+        writeln!(
+            out,
+            "{} {error}{}",
+            paint.apply(Tone::Bad, "error:"),
+            paint.apply(Tone::Dim, &code)
+        )
+    };
+}

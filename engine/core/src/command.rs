@@ -1,0 +1,121 @@
+//! What can be asked of an instance, and how it is refused.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use crate::{
+    error::Error,
+    event::Report,
+    id::{ActivationId, Attempt, TaskId},
+    json::Json,
+};
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Go on after a decision that had reached its bound.
+    Continue,
+    CompleteStep {
+        activation: ActivationId,
+        attempt: Attempt,
+        output: Json,
+        report: Report,
+    },
+    /// `retryable`: another attempt may go better.
+    FailStep {
+        activation: ActivationId,
+        attempt: Attempt,
+        error: Error,
+        retryable: bool,
+        report: Report,
+    },
+    /// The time has come that an effect [`crate::Effect::SetTimer`] asked to be told of.
+    FireTimer {
+        activation: ActivationId,
+        timer: Timer,
+    },
+    Cancel {
+        reason: Arc<str>,
+    },
+    Terminate {
+        reason: Arc<str>,
+    },
+    Suspend {
+        reason: Arc<str>,
+    },
+    Resume,
+    /// `input` and `context` are those that the task had when it was last entered.
+    Rerun {
+        task: TaskId,
+        input: Json,
+        context: Json,
+    },
+}
+
+/// What an activation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Its `wait`, the next attempt of its step, or its next try.
+    Due,
+    /// Its timeout.
+    Deadline,
+}
+
+/// A refusal. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The instance has ended.
+    InstanceEnded,
+    /// The instance has not ended.
+    InstanceOpen,
+    InstanceSuspended,
+    InstanceNotSuspended,
+    /// No such step is open.
+    UnknownStep,
+    /// The step is at another attempt.
+    StaleAttempt,
+    /// Nothing waits for this timer, or not yet.
+    StaleTimer,
+    /// The outermost list has no such task.
+    UnknownTask,
+    /// The input does not fit the workflow's schema, or its `input.from` fails.
+    InvalidInput,
+    /// There is nothing to go on with.
+    Idle,
+}
+
+impl Rejection {
+    /// Stable; docs/errors.md explains it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InstanceEnded => "instance-ended",
+            Self::InstanceOpen => "instance-open",
+            Self::InstanceSuspended => "instance-suspended",
+            Self::InstanceNotSuspended => "instance-not-suspended",
+            Self::UnknownStep => "unknown-step",
+            Self::StaleAttempt => "stale-attempt",
+            Self::StaleTimer => "stale-timer",
+            Self::UnknownTask => "unknown-task",
+            Self::InvalidInput => "invalid-input",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InstanceEnded => "the instance has ended",
+            Self::InstanceOpen => "the instance has not ended yet",
+            Self::InstanceSuspended => "the instance is suspended",
+            Self::InstanceNotSuspended => "the instance is not suspended",
+            Self::UnknownStep => "no such step is open",
+            Self::StaleAttempt => "the step is at another attempt",
+            Self::StaleTimer => "nothing waits for this timer",
+            Self::UnknownTask => "the workflow's outermost list has no such task that was entered",
+            Self::InvalidInput => "the input does not fit the workflow",
+            Self::Idle => "there is nothing to go on with",
+        })
+    }
+}
+
+impl core::error::Error for Rejection {}

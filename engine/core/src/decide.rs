@@ -1,0 +1,324 @@
+//! From a command to the events that follow from it.
+//!
+//! A decision first looks whether it may refuse, and only then records: each event is applied as it is recorded, so
+//! that the next one is decided on what is then true. All that expressions say goes into the events.
+
+mod enter;
+mod flow;
+mod raise;
+mod scope;
+
+use alloc::{sync::Arc, vec::Vec};
+
+use self::enter::Entry;
+use crate::{
+    apply::apply,
+    command::{Command, Rejection, Timer},
+    error::Error,
+    evaluate::{Evaluator, Scope},
+    event::{Event, Report, Started},
+    id::{ActivationId, Attempt, Duration, InstanceId, TaskId, Timestamp},
+    instance::{Activation, Instance},
+    json::Json,
+    limits,
+    workflow::{Kind, Task, Workflow},
+};
+
+/// A new instance and its first events.
+///
+/// # Errors
+/// [`Rejection::InvalidInput`] with the workflow's own words when the input does not fit.
+///
+/// # Panics
+/// When the workflow has no task at all: a compiled one has its document.
+pub fn start(
+    workflow: &Workflow,
+    evaluator: &dyn Evaluator,
+    id: InstanceId,
+    started: Arc<Started>,
+    now: Timestamp,
+) -> Result<(Instance, Vec<Event>), (Rejection, Error)> {
+    let mut instance = Instance::new(id, started, now);
+    let root = root_entry(workflow, evaluator, &instance, now)
+        .map_err(|error| (Rejection::InvalidInput, error))?;
+    let started = Event::InstanceStarted(Arc::clone(&instance.started));
+    let mut decision = Decision::new(&mut instance, workflow, evaluator, now);
+    decision.keep(started);
+    decision.record(root);
+    decision.advance();
+    let events = decision.events;
+    Ok((instance, events))
+}
+
+/// Brings `instance` to after `command` and says what happened. `now` never goes back.
+///
+/// # Errors
+/// A [`Rejection`]; the instance is as it was.
+pub fn decide(
+    instance: &mut Instance,
+    workflow: &Workflow,
+    evaluator: &dyn Evaluator,
+    now: Timestamp,
+    command: Command,
+) -> Result<Vec<Event>, Rejection> {
+    match command {
+        Command::Rerun { .. } => expect_ended(instance)?,
+        Command::Continue
+        | Command::CompleteStep { .. }
+        | Command::FailStep { .. }
+        | Command::FireTimer { .. }
+        | Command::Cancel { .. }
+        | Command::Terminate { .. }
+        | Command::Suspend { .. }
+        | Command::Resume => expect_open(instance)?,
+    }
+    let mut decision = Decision::new(instance, workflow, evaluator, now);
+    match command {
+        Command::Continue => {
+            if decision.instance.suspended || decision.instance.ready.is_empty() {
+                return Err(Rejection::Idle);
+            }
+        }
+        Command::CompleteStep { activation, attempt, output, report } => {
+            expect_step(decision.instance, activation, attempt)?;
+            decision.record(Event::StepCompleted { activation, attempt, output, report });
+        }
+        Command::FailStep { activation, attempt, error, retryable, report } => {
+            expect_step(decision.instance, activation, attempt)?;
+            decision.fail_step(activation, attempt, error, retryable, report);
+        }
+        Command::FireTimer { activation, timer } => {
+            expect_timer(decision.instance, activation, timer, now)?;
+            decision.fire(activation, timer)?;
+        }
+        Command::Cancel { reason } => decision.cancel(reason, false),
+        Command::Terminate { reason } => decision.cancel(reason, true),
+        Command::Suspend { reason } => {
+            if decision.instance.suspended {
+                return Err(Rejection::InstanceSuspended);
+            }
+            decision.record(Event::InstanceSuspended { reason });
+        }
+        Command::Resume => {
+            if !decision.instance.suspended {
+                return Err(Rejection::InstanceNotSuspended);
+            }
+            decision.record(Event::InstanceResumed);
+        }
+        Command::Rerun { task, input, context } => {
+            if !workflow.is_outermost(task) {
+                return Err(Rejection::UnknownTask);
+            }
+            let root = root_entry(workflow, evaluator, decision.instance, now)
+                .map_err(|_| Rejection::InvalidInput)?;
+            decision.record(Event::InstanceRerun { task, input, context });
+            decision.record(root);
+        }
+    }
+    decision.advance();
+    Ok(decision.events)
+}
+
+fn expect_open(instance: &Instance) -> Result<(), Rejection> {
+    if instance.ended.is_some() { Err(Rejection::InstanceEnded) } else { Ok(()) }
+}
+
+fn expect_ended(instance: &Instance) -> Result<(), Rejection> {
+    if instance.ended.is_none() { Err(Rejection::InstanceOpen) } else { Ok(()) }
+}
+
+fn expect_step(
+    instance: &Instance,
+    activation: ActivationId,
+    attempt: Attempt,
+) -> Result<(), Rejection> {
+    let found = instance.activations.get(&activation);
+    let step =
+        found.and_then(|activation| activation.phase.step()).ok_or(Rejection::UnknownStep)?;
+    // Between two attempts, the one that is answered has been answered.
+    let open = found.and_then(Activation::open_step).is_some();
+    if open && step.attempt == attempt { Ok(()) } else { Err(Rejection::StaleAttempt) }
+}
+
+fn expect_timer(
+    instance: &Instance,
+    id: ActivationId,
+    timer: Timer,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    let at = instance.activations.get(&id).and_then(|activation| activation.timer(timer));
+    if at.is_some_and(|at| at <= now) { Ok(()) } else { Err(Rejection::StaleTimer) }
+}
+
+/// The document itself is entered: the same way whenever it is, because only the input has a say.
+fn root_entry(
+    workflow: &Workflow,
+    evaluator: &dyn Evaluator,
+    instance: &Instance,
+    now: Timestamp,
+) -> Result<Event, Error> {
+    let root = workflow.tasks.first().expect("a compiled workflow has its document as first task");
+    let begun = Instance::new(instance.id, Arc::clone(&instance.started), instance.started_at);
+    let scope = Scope {
+        workflow,
+        instance: &begun,
+        value: &begun.started.input,
+        input: None,
+        output: None,
+        task: None,
+        variables: &[],
+    };
+    let entry = Entry::of(root, evaluator, &scope, now).map_err(|error| error.at(&root.pointer))?;
+    Ok(Event::TaskEntered {
+        activation: ActivationId::ROOT,
+        parent: ActivationId::ROOT,
+        task: TaskId::ROOT,
+        raw_input: None,
+        input: entry.input,
+        deadline: entry.deadline,
+        branch: 0,
+    })
+}
+
+/// A decision in the making.
+struct Decision<'a> {
+    instance: &'a mut Instance,
+    workflow: &'a Workflow,
+    evaluator: &'a dyn Evaluator,
+    now: Timestamp,
+    events: Vec<Event>,
+    /// Bytes of values that the events hold.
+    bytes: usize,
+}
+
+impl<'a> Decision<'a> {
+    fn new(
+        instance: &'a mut Instance,
+        workflow: &'a Workflow,
+        evaluator: &'a dyn Evaluator,
+        now: Timestamp,
+    ) -> Self {
+        Self { instance, workflow, evaluator, now, events: Vec::new(), bytes: 0 }
+    }
+
+    fn record(&mut self, event: Event) {
+        apply(self.instance, &event, self.now);
+        self.keep(event);
+    }
+
+    fn keep(&mut self, event: Event) {
+        self.bytes += size(&event);
+        self.events.push(event);
+    }
+
+    /// Goes on until everything waits, the instance has ended, or this decision is long enough.
+    fn advance(&mut self) {
+        while !self.instance.suspended
+            && self.events.len() < limits::EVENTS_PER_DECISION
+            && self.bytes < limits::BYTES_PER_DECISION
+        {
+            let Some(id) = self.instance.ready.first().copied() else { return };
+            self.proceed(id);
+        }
+    }
+
+    fn activation(&self, id: ActivationId) -> &Activation {
+        self.instance.activations.get(&id).expect("what is decided about is open")
+    }
+
+    fn task(&self, id: ActivationId) -> &'a Task {
+        self.workflow
+            .task(self.activation(id).task)
+            .expect("activations are of tasks of their workflow")
+    }
+
+    fn fail_step(
+        &mut self,
+        activation: ActivationId,
+        attempt: Attempt,
+        error: Error,
+        retryable: bool,
+        report: Report,
+    ) {
+        let task = self.task(activation);
+        let attempts_max =
+            if let Kind::Step { attempts_max, .. } = task.kind { attempts_max } else { 1 };
+        let retry_at =
+            (retryable && attempt.0 < attempts_max).then(|| self.now.plus(step_backoff(attempt)));
+        let error = error.at(&task.pointer);
+        self.record(Event::StepFailed { activation, attempt, error, retry_at, report });
+    }
+
+    fn fire(&mut self, id: ActivationId, timer: Timer) -> Result<(), Rejection> {
+        match timer {
+            Timer::Deadline => {
+                let error = Error::timeout().at(&self.task(id).pointer);
+                self.fault(id, error);
+            }
+            Timer::Due => {
+                if let Some(step) = self.activation(id).phase.step() {
+                    let attempt = step.attempt.next();
+                    // Nothing new begins while suspended; resuming sets the timer again.
+                    if self.instance.suspended {
+                        return Err(Rejection::InstanceSuspended);
+                    }
+                    self.record(Event::StepScheduled { activation: id, attempt, arguments: None });
+                } else {
+                    self.record(Event::TimerFired { activation: id });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, reason: Arc<str>, terminated: bool) {
+        self.cancel_steps(ActivationId::ROOT);
+        self.record(Event::InstanceCancelled { reason, terminated });
+    }
+
+    /// The steps of an activation and of all inside it are no longer wanted.
+    fn cancel_steps(&mut self, id: ActivationId) {
+        let mut inside = self.instance.below(id);
+        inside.push(id);
+        for activation in inside {
+            if let Some(attempt) = self.instance.open_step(activation).map(|step| step.attempt) {
+                self.record(Event::StepCancelled { activation, attempt });
+            }
+        }
+    }
+}
+
+/// Doubles from attempt to attempt, up to a bound.
+fn step_backoff(attempt: Attempt) -> Duration {
+    let doublings = attempt.0.saturating_sub(1).min(16);
+    Duration((limits::STEP_BACKOFF_MS << doublings).min(limits::STEP_BACKOFF_MAX_MS))
+}
+
+/// Bytes of the values and texts that an event holds.
+fn size(event: &Event) -> usize {
+    let value = |value: &Option<Json>| value.as_ref().map_or(0, |value| value.len());
+    match event {
+        Event::InstanceStarted(started) => started.input.len(),
+        Event::TaskEntered { raw_input, input, .. } => value(raw_input) + value(input),
+        Event::TaskCompleted { output, context, .. } => value(output) + value(context),
+        Event::StepScheduled { arguments, .. } => value(arguments),
+        Event::StepCompleted { output, .. } | Event::InstanceCompleted { output } => output.len(),
+        Event::LoopStarted { items, .. } => items.iter().map(|item| item.len()).sum(),
+        Event::InstanceRerun { input, context, .. } => input.len() + context.len(),
+        Event::TaskFaulted { error, .. }
+        | Event::StepFailed { error, .. }
+        | Event::ErrorCaught { error, .. }
+        | Event::RetryScheduled { error, .. }
+        | Event::InstanceFaulted { error } => error.bytes(),
+        Event::InstanceSuspended { reason } | Event::InstanceCancelled { reason, .. } => {
+            reason.len()
+        }
+        Event::TaskSkipped { .. }
+        | Event::StepCancelled { .. }
+        | Event::TimerStarted { .. }
+        | Event::TimerFired { .. }
+        | Event::LoopIterated { .. }
+        | Event::ForkStarted { .. }
+        | Event::InstanceResumed => 0,
+    }
+}

@@ -1,0 +1,227 @@
+//! The way through a workflow: what a task does when it begins, goes on and completes.
+
+use alloc::vec::Vec;
+
+use super::{Decision, enter::limit, scope::loop_variables};
+use crate::{
+    error::Error,
+    evaluate::Scope,
+    event::{Event, Next},
+    id::{ActivationId, Attempt},
+    instance::{Phase, Ready},
+    json::Json,
+    limits,
+    workflow::{Case, Expression, Kind, Task, Then},
+};
+
+impl Decision<'_> {
+    /// Does the next thing for an activation that is ready.
+    pub(super) fn proceed(&mut self, id: ActivationId) {
+        let Some(ready) = self.activation(id).ready.clone() else { return };
+        let done = match ready {
+            Ready::Begin => self.begin(id),
+            Ready::Body => self.enter_body(id),
+            Ready::Enter(task) => self.enter(id, task, None),
+            Ready::Branch => self.enter_branch(id),
+            Ready::Exit => self.exit(id),
+            Ready::Raise(error) => Err(error),
+        };
+        if let Err(error) = done {
+            self.raise(id, error);
+        }
+    }
+
+    fn begin(&mut self, id: ActivationId) -> Result<(), Error> {
+        let task = self.task(id);
+        let input = self.activation(id).input.clone();
+        match &task.kind {
+            Kind::Do { first } | Kind::Try { first, .. } => match first {
+                Some(first) => self.enter(id, *first, None),
+                None => self.complete(id, None, None),
+            },
+            Kind::Step { arguments, .. } => {
+                let arguments = self.arguments(id, *arguments)?;
+                self.record(Event::StepScheduled {
+                    activation: id,
+                    attempt: Attempt::FIRST,
+                    arguments,
+                });
+                Ok(())
+            }
+            Kind::Function { body, arguments } => {
+                let arguments = self.arguments(id, *arguments)?;
+                self.enter(id, *body, arguments)
+            }
+            Kind::Set { value } => {
+                let value = self.scoped(id, &input, None, |e, scope| e.value(*value, scope))?;
+                self.complete(id, Some(value), None)
+            }
+            Kind::Switch { cases } => {
+                let then = self.case(id, cases)?;
+                self.complete(id, None, then)
+            }
+            Kind::For { items, first, .. } => {
+                let items = self.scoped(id, &input, None, |e, scope| e.items(*items, scope))?;
+                if items.len() > limits::LOOP_ITEMS_MAX
+                    || items.iter().map(|item| item.len()).sum::<usize>() > limits::LOOP_BYTES_MAX
+                {
+                    return Err(limit("the items of a for are too many or too large"));
+                }
+                let items = if first.is_some() { items } else { Vec::new() };
+                self.record(Event::LoopStarted { activation: id, items });
+                Ok(())
+            }
+            Kind::Fork { branches, compete } => {
+                let branches =
+                    u32::try_from(branches.len()).expect("a document has fewer tasks than that");
+                self.record(Event::ForkStarted { activation: id, branches, compete: *compete });
+                Ok(())
+            }
+            Kind::Raise { error } => {
+                Err(self.scoped(id, &input, None, |e, scope| e.error(*error, scope))?)
+            }
+            Kind::Wait { duration } => {
+                let after =
+                    self.scoped(id, &input, None, |e, scope| e.duration(*duration, scope))?;
+                self.record(Event::TimerStarted { activation: id, fire_at: self.now.plus(after) });
+                Ok(())
+            }
+        }
+    }
+
+    fn arguments(
+        &self,
+        id: ActivationId,
+        template: Option<Expression>,
+    ) -> Result<Option<Json>, Error> {
+        let input = &self.activation(id).input;
+        template
+            .map(|template| self.scoped(id, input, None, |e, scope| e.value(template, scope)))
+            .transpose()
+    }
+
+    /// Where the first case that holds goes; `None` when none does.
+    fn case(&self, id: ActivationId, cases: &[Case]) -> Result<Option<Then>, Error> {
+        let input = &self.activation(id).input;
+        for case in cases {
+            let Some(when) = case.when else { return Ok(Some(case.then)) };
+            if self.scoped(id, input, None, |e, scope| e.holds(when, scope))? {
+                return Ok(Some(case.then));
+            }
+        }
+        Ok(None)
+    }
+
+    fn enter_body(&mut self, id: ActivationId) -> Result<(), Error> {
+        let first = match &self.task(id).kind {
+            Kind::Try { catch, .. } if self.activation(id).phase.caught().is_some() => catch.first,
+            Kind::Do { first } | Kind::For { first, .. } | Kind::Try { first, .. } => *first,
+            Kind::Step { .. }
+            | Kind::Function { .. }
+            | Kind::Set { .. }
+            | Kind::Switch { .. }
+            | Kind::Fork { .. }
+            | Kind::Raise { .. }
+            | Kind::Wait { .. } => None,
+        };
+        match first {
+            Some(first) => self.enter(id, first, None),
+            None => self.complete(id, None, None),
+        }
+    }
+
+    fn enter_branch(&mut self, id: ActivationId) -> Result<(), Error> {
+        let branch = match (&self.task(id).kind, &self.activation(id).phase) {
+            (Kind::Fork { branches, .. }, Phase::Fork { entered, .. }) => {
+                branches.get(*entered as usize).copied()
+            }
+            _ => None,
+        };
+        self.enter(id, branch.expect("a fork is ready for a branch while there is one"), None)
+    }
+
+    /// A list, step or timer is done: a loop goes round again, anything else completes.
+    fn exit(&mut self, id: ActivationId) -> Result<(), Error> {
+        match self.coming_iteration(id)? {
+            Some(index) => {
+                self.record(Event::LoopIterated { activation: id, index });
+                Ok(())
+            }
+            None => self.complete(id, None, None),
+        }
+    }
+
+    /// Of a loop that goes on: it has items left, and `while` holds with the variables of the coming iteration.
+    fn coming_iteration(&self, id: ActivationId) -> Result<Option<u32>, Error> {
+        let activation = self.activation(id);
+        let Kind::For { each, at, condition, .. } = &self.task(id).kind else { return Ok(None) };
+        let Phase::Loop { items, next } = &activation.phase else { return Ok(None) };
+        if items.len() <= *next as usize {
+            return Ok(None);
+        }
+        let Some(condition) = *condition else { return Ok(Some(*next)) };
+        let mut variables: Vec<_> = loop_variables(each, at, items, *next).collect();
+        variables.extend(self.variables(id));
+        let goes_on = self.scoped(id, &activation.value, None, |e, scope| {
+            e.holds(condition, &Scope { variables: &variables, ..*scope })
+        })?;
+        Ok(goes_on.then_some(*next))
+    }
+
+    /// The task is done with `raw`, or with the activation's own value. `then` overrides the task's own.
+    fn complete(
+        &mut self,
+        id: ActivationId,
+        raw: Option<Json>,
+        then: Option<Then>,
+    ) -> Result<(), Error> {
+        let task = self.task(id);
+        let activation = self.activation(id);
+        let value = raw.as_ref().unwrap_or(&activation.value);
+        let transformed = match task.output {
+            Some(expression) => {
+                Some(self.scoped(id, value, Some(value), |e, scope| e.value(expression, scope))?)
+            }
+            None => None,
+        };
+        let output = transformed.as_ref().unwrap_or(value);
+        if let Some(schema) = task.output_schema {
+            self.evaluator.validate(schema, output).map_err(|error| error.at(&task.pointer))?;
+        }
+        if id == ActivationId::ROOT {
+            let output = output.clone();
+            self.record(Event::InstanceCompleted { output });
+            return Ok(());
+        }
+        let context = match task.export {
+            Some(export) => Some(self.scoped(id, output, Some(value), |e, scope| {
+                e.value(export, &Scope { output: Some(output), ..*scope })
+            })?),
+            None => None,
+        };
+        if let (Some(schema), Some(context)) = (task.export_schema, &context) {
+            self.evaluator.validate(schema, context).map_err(|error| error.at(&task.pointer))?;
+        }
+        let next = self.next(task, id, then);
+        let output = transformed.or(raw);
+        // `end` ends everything, and a race has losers.
+        self.cancel_steps(if next == Next::End { ActivationId::ROOT } else { id });
+        self.record(Event::TaskCompleted { activation: id, output, context, next });
+        Ok(())
+    }
+
+    fn next(&self, task: &Task, id: ActivationId, then: Option<Then>) -> Next {
+        let caught = self.activation(id).phase.caught().is_some();
+        let after_catch = if let Kind::Try { catch, .. } = &task.kind {
+            catch.then.filter(|_| caught)
+        } else {
+            None
+        };
+        match then.or(after_catch).unwrap_or(task.then) {
+            Then::Continue => task.following.map_or(Next::Exit, Next::Task),
+            Then::Exit => Next::Exit,
+            Then::End => Next::End,
+            Then::Task(task) => Next::Task(task),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What expressions can see, seen from an activation.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use super::Decision;
+use crate::{
+    error::Error,
+    evaluate::{Evaluator, Scope, TaskScope},
+    id::ActivationId,
+    instance::Phase,
+    json::Json,
+    workflow::Kind,
+};
+
+impl Decision<'_> {
+    /// Asks the evaluator about something inside an activation.
+    pub(super) fn scoped<T>(
+        &self,
+        id: ActivationId,
+        value: &Json,
+        raw_output: Option<&Json>,
+        ask: impl FnOnce(&dyn Evaluator, &Scope<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let activation = self.activation(id);
+        let task = self.task(id);
+        let variables = self.variables(id);
+        let scope = Scope {
+            workflow: self.workflow,
+            instance: self.instance,
+            value,
+            input: Some(&activation.input),
+            output: None,
+            task: Some(TaskScope {
+                name: &task.name,
+                pointer: &task.pointer,
+                raw_input: &activation.raw_input,
+                raw_output,
+                started_at: activation.started_at,
+            }),
+            variables: &variables,
+        };
+        ask(self.evaluator, &scope).map_err(|error| error.at(&task.pointer))
+    }
+
+    /// Of the loops and handlers around the activation and of itself, innermost first.
+    pub(super) fn variables(&self, id: ActivationId) -> Vec<(Arc<str>, Json)> {
+        let mut variables = Vec::new();
+        for (_, activation) in self.instance.lineage(id) {
+            let kind = self.workflow.task(activation.task).map(|task| &task.kind);
+            if let Some(Kind::For { each, at, .. }) = kind
+                && let Phase::Loop { items, next: next @ 1.. } = &activation.phase
+            {
+                variables.extend(loop_variables(each, at, items, next - 1));
+            } else if let Some(Kind::Try { catch, .. }) = kind
+                && let Some(error) = activation.phase.caught()
+            {
+                variables.push((Arc::clone(&catch.variable), self.evaluator.error_value(error)));
+            }
+        }
+        variables
+    }
+}
+
+/// The item of a loop and its place.
+pub(super) fn loop_variables(
+    each: &Arc<str>,
+    at: &Arc<str>,
+    items: &[Json],
+    index: u32,
+) -> impl Iterator<Item = (Arc<str>, Json)> {
+    items.get(index as usize).into_iter().flat_map(move |item| {
+        let place = Json::from_text(alloc::format!("{index}"));
+        [(Arc::clone(each), item.clone()), (Arc::clone(at), place)]
+    })
+}

@@ -1,0 +1,85 @@
+//! What the world must do: implied by events, and again by the state when the events' effects may have been lost.
+
+use alloc::vec::Vec;
+
+use crate::{
+    command::Timer,
+    event::Event,
+    id::{ActivationId, Attempt, Timestamp},
+    instance::Instance,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Give [`crate::Command::Continue`]: there is more to decide.
+    Continue,
+    /// Ask a worker for the step.
+    DispatchStep { activation: ActivationId, attempt: Attempt },
+    /// Nobody wants the step any more.
+    WithdrawStep { activation: ActivationId, attempt: Attempt },
+    /// Give [`crate::Command::FireTimer`] when the time has come. Given too often or too late does no harm.
+    SetTimer { activation: ActivationId, timer: Timer, at: Timestamp },
+    /// Set every timer of [`pending`] again.
+    Rearm,
+    /// Tell whoever waits that the instance has ended.
+    End,
+}
+
+/// What one event asks for, besides [`Effect::Continue`], which only the state can tell.
+pub fn effect(event: &Event) -> Option<Effect> {
+    match event {
+        Event::StepScheduled { activation, attempt, .. } => {
+            Some(Effect::DispatchStep { activation: *activation, attempt: *attempt })
+        }
+        Event::StepCancelled { activation, attempt } => {
+            Some(Effect::WithdrawStep { activation: *activation, attempt: *attempt })
+        }
+        Event::TaskEntered { activation, deadline, .. } => deadline.map(|at| Effect::SetTimer {
+            activation: *activation,
+            timer: Timer::Deadline,
+            at,
+        }),
+        Event::TimerStarted { activation, fire_at }
+        | Event::RetryScheduled { activation, fire_at, .. } => {
+            Some(Effect::SetTimer { activation: *activation, timer: Timer::Due, at: *fire_at })
+        }
+        Event::StepFailed { activation, retry_at, .. } => {
+            retry_at.map(|at| Effect::SetTimer { activation: *activation, timer: Timer::Due, at })
+        }
+        Event::InstanceResumed => Some(Effect::Rearm),
+        Event::InstanceCompleted { .. }
+        | Event::InstanceFaulted { .. }
+        | Event::InstanceCancelled { .. } => Some(Effect::End),
+        Event::InstanceStarted(_)
+        | Event::TaskSkipped { .. }
+        | Event::TaskCompleted { .. }
+        | Event::TaskFaulted { .. }
+        | Event::StepCompleted { .. }
+        | Event::TimerFired { .. }
+        | Event::LoopStarted { .. }
+        | Event::LoopIterated { .. }
+        | Event::ForkStarted { .. }
+        | Event::ErrorCaught { .. }
+        | Event::InstanceSuspended { .. }
+        | Event::InstanceRerun { .. } => None,
+    }
+}
+
+/// What was asked for and is not settled: the same whether the instance was decided or folded from its events.
+pub fn pending(instance: &Instance) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    if !instance.ready.is_empty() && !instance.suspended {
+        effects.push(Effect::Continue);
+    }
+    for (id, activation) in &instance.activations {
+        for timer in [Timer::Deadline, Timer::Due] {
+            if let Some(at) = activation.timer(timer) {
+                effects.push(Effect::SetTimer { activation: *id, timer, at });
+            }
+        }
+    }
+    for (id, step) in instance.open_steps() {
+        effects.push(Effect::DispatchStep { activation: id, attempt: step.attempt });
+    }
+    effects
+}

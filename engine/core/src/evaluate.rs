@@ -1,0 +1,64 @@
+//! What the core asks of expressions; `baton-dsl` answers it with jq.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use crate::{
+    error::Error,
+    id::{Duration, Timestamp},
+    instance::Instance,
+    json::Json,
+    workflow::{Expression, Schema, Workflow},
+};
+
+/// Evaluates the expressions of the one workflow that it was compiled with. The same question always gets the same
+/// answer. An `Err` is an error of the workflow, which its author may catch; it needs no `instance`.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+pub trait Evaluator {
+    fn value(&self, expression: Expression, scope: &Scope<'_>) -> Result<Json, Error>;
+
+    /// jq's truth: everything but `false` and `null`.
+    fn holds(&self, expression: Expression, scope: &Scope<'_>) -> Result<bool, Error>;
+
+    /// The items of an array.
+    fn items(&self, expression: Expression, scope: &Scope<'_>) -> Result<Vec<Json>, Error>;
+
+    /// An ISO 8601 duration or the language's own object.
+    fn duration(&self, expression: Expression, scope: &Scope<'_>) -> Result<Duration, Error>;
+
+    /// The error that a `raise` describes.
+    fn error(&self, expression: Expression, scope: &Scope<'_>) -> Result<Error, Error>;
+
+    /// As an expression sees it: `{"type": …, "status": …, …}`.
+    fn error_value(&self, error: &Error) -> Json;
+
+    fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error>;
+}
+
+/// What an expression can see.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    pub workflow: &'a Workflow,
+    pub instance: &'a Instance,
+    /// `.`
+    pub value: &'a Json,
+    /// `$input`, once `input.from` has made it.
+    pub input: Option<&'a Json>,
+    /// `$output`, once `output.as` has made it.
+    pub output: Option<&'a Json>,
+    /// `$task`.
+    pub task: Option<TaskScope<'a>>,
+    /// Variables of the loops and handlers around, innermost first: a name counts where it is first found.
+    pub variables: &'a [(Arc<str>, Json)],
+}
+
+#[derive(Clone, Copy)]
+pub struct TaskScope<'a> {
+    pub name: &'a Arc<str>,
+    /// JSON pointer; `$task.reference`.
+    pub pointer: &'a Arc<str>,
+    /// What came in before `input.from`; `$task.input`.
+    pub raw_input: &'a Json,
+    /// What came out before `output.as`; `$task.output`.
+    pub raw_output: Option<&'a Json>,
+    pub started_at: Timestamp,
+}

@@ -1,0 +1,252 @@
+//! The state of one run of a workflow: everything that the next decision needs, and nothing that expressions must
+//! compute again.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::ops::Bound::{Excluded, Unbounded};
+
+use crate::{
+    command::Timer,
+    error::Error,
+    event::Started,
+    id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
+    json::Json,
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    pub id: InstanceId,
+    pub started: Arc<Started>,
+    pub started_at: Timestamp,
+    /// Of the last event.
+    pub updated_at: Timestamp,
+    pub ended: Option<(Timestamp, End)>,
+    pub suspended: bool,
+    /// Why it was suspended or cancelled.
+    pub reason: Option<Arc<str>>,
+    /// `$context`.
+    pub context: Json,
+    pub next_activation: ActivationId,
+    pub activations: BTreeMap<ActivationId, Activation>,
+    /// The activations for which the engine has something to do next: those with [`Activation::ready`].
+    pub ready: BTreeSet<ActivationId>,
+    /// How many events it has seen.
+    pub events: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    Completed(Json),
+    Faulted(Error),
+    Cancelled,
+}
+
+/// The phases of the language ("Status phases").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// A step is with the workers, or there is something to do next.
+    Running,
+    /// Only time can move it.
+    Waiting,
+    Suspended,
+    Cancelled,
+    Faulted,
+    Completed,
+}
+
+/// One passage through a task, from its entry to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activation {
+    pub task: TaskId,
+    /// The root has itself.
+    pub parent: ActivationId,
+    /// Which branch of the parent's fork.
+    pub branch: u32,
+    pub raw_input: Json,
+    /// After `input.from`.
+    pub input: Json,
+    /// What the tasks inside hand on, and in the end the raw output.
+    pub value: Json,
+    pub started_at: Timestamp,
+    pub deadline: Option<Timestamp>,
+    pub ready: Option<Ready>,
+    pub phase: Phase,
+}
+
+/// What the engine has to do next for an activation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ready {
+    /// It was entered.
+    Begin,
+    /// Enter the first task of its list.
+    Body,
+    Enter(TaskId),
+    /// Enter the next branch of the fork.
+    Branch,
+    /// Its list, step or timer is done.
+    Exit,
+    /// Something inside it went wrong.
+    Raise(Error),
+}
+
+/// What an activation is in the middle of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    Plain,
+    Step(Step),
+    Timer(Timestamp),
+    Loop { items: Vec<Json>, next: u32 },
+    Fork { compete: bool, entered: u32, settled: u32, results: Vec<Option<Json>> },
+    Try(Try),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub attempt: Attempt,
+    pub arguments: Json,
+    pub scheduled_at: Timestamp,
+    /// Between two attempts: when the next one goes out.
+    pub retry_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Try {
+    pub failures: u32,
+    pub first_failed_at: Option<Timestamp>,
+    /// The handler runs.
+    pub caught: Option<Error>,
+    /// Between two tries: when the next one begins.
+    pub retry_at: Option<Timestamp>,
+}
+
+impl Instance {
+    /// An instance that has begun and has done nothing yet.
+    pub fn new(id: InstanceId, started: Arc<Started>, at: Timestamp) -> Self {
+        Self {
+            id,
+            started,
+            started_at: at,
+            updated_at: at,
+            ended: None,
+            suspended: false,
+            reason: None,
+            context: Json::empty_object(),
+            next_activation: ActivationId::ROOT,
+            activations: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            events: 1,
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        match &self.ended {
+            Some((_, End::Completed(_))) => Status::Completed,
+            Some((_, End::Faulted(_))) => Status::Faulted,
+            Some((_, End::Cancelled)) => Status::Cancelled,
+            None if self.suspended => Status::Suspended,
+            None if !self.ready.is_empty() => Status::Running,
+            None if self.open_steps().next().is_some() => Status::Running,
+            None => Status::Waiting,
+        }
+    }
+
+    /// Steps that workers have been asked for and have not answered.
+    pub fn open_steps(&self) -> impl Iterator<Item = (ActivationId, &Step)> {
+        self.activations
+            .iter()
+            .filter_map(|(id, activation)| activation.open_step().map(|step| (*id, step)))
+    }
+
+    /// The open step of this number.
+    pub fn open_step(&self, id: ActivationId) -> Option<&Step> {
+        self.activations.get(&id)?.open_step()
+    }
+
+    /// When the first of the timeouts around it ends an activation.
+    pub fn deadline(&self, id: ActivationId) -> Option<Timestamp> {
+        self.lineage(id).filter_map(|(_, activation)| activation.deadline).min()
+    }
+
+    /// The activation, the one around it, and so on to the root.
+    pub fn lineage(&self, id: ActivationId) -> impl Iterator<Item = (ActivationId, &Activation)> {
+        let mut at = Some(id);
+        core::iter::from_fn(move || {
+            let id = at?;
+            let activation = self.activations.get(&id)?;
+            at = (id != ActivationId::ROOT).then_some(activation.parent);
+            Some((id, activation))
+        })
+    }
+
+    /// Those inside it at any depth, in order.
+    pub fn below(&self, id: ActivationId) -> Vec<ActivationId> {
+        if !self.activations.get(&id).is_some_and(Activation::may_hold_others) {
+            return Vec::new();
+        }
+        let mut inside = BTreeSet::new();
+        // A child's number is higher than its parent's, so one pass in order finds them all.
+        for (child, activation) in self.activations.range((Excluded(id), Unbounded)) {
+            if activation.parent == id || inside.contains(&activation.parent) {
+                inside.insert(*child);
+            }
+        }
+        inside.into_iter().collect()
+    }
+}
+
+impl Activation {
+    /// The step that a worker has been asked for and has not answered.
+    pub fn open_step(&self) -> Option<&Step> {
+        if self.ready.is_some() {
+            return None;
+        }
+        self.phase.step().filter(|step| step.retry_at.is_none())
+    }
+
+    /// When this timer fires; `None`: nothing waits for it.
+    pub fn timer(&self, timer: Timer) -> Option<Timestamp> {
+        match timer {
+            Timer::Deadline => self.deadline,
+            Timer::Due => self.phase.due(),
+        }
+    }
+
+    /// Whether something may be open inside it. While there is, only a fork has itself something to do.
+    fn may_hold_others(&self) -> bool {
+        match &self.phase {
+            Phase::Step(_) | Phase::Timer(_) => false,
+            Phase::Fork { entered, settled, .. } => settled < entered,
+            Phase::Plain | Phase::Loop { .. } | Phase::Try(_) => self.ready.is_none(),
+        }
+    }
+}
+
+impl Phase {
+    /// The step, open or not.
+    pub fn step(&self) -> Option<&Step> {
+        if let Self::Step(step) = self { Some(step) } else { None }
+    }
+
+    /// The failures of a `try` that has had some.
+    pub fn failed_try(&self) -> Option<&Try> {
+        if let Self::Try(failed) = self { Some(failed) } else { None }
+    }
+
+    /// The error that the running handler of a `try` handles.
+    pub fn caught(&self) -> Option<&Error> {
+        self.failed_try()?.caught.as_ref()
+    }
+
+    /// When a `wait`, the next attempt of a step or the next try is due.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Step(step) => step.retry_at,
+            Self::Timer(at) => Some(*at),
+            Self::Try(failed) => failed.retry_at,
+            Self::Plain | Self::Loop { .. } | Self::Fork { .. } => None,
+        }
+    }
+}

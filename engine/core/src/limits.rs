@@ -1,0 +1,28 @@
+//! Every bound of the core, with its unit and its reason.
+
+/// Events that one decision may record before it yields to others: a loop without waits must not hold a partition.
+pub const EVENTS_PER_DECISION: usize = 256;
+
+/// Bytes of values that one decision may record before it yields: a commit stays under NATS' 1 MiB.
+pub const BYTES_PER_DECISION: usize = 128 * 1024;
+
+/// Activations inside each other: deeper is a call that calls itself.
+pub const DEPTH_MAX: usize = 64;
+
+/// Activations open at once in one instance: what a fork of forks may reach.
+pub const OPEN_ACTIVATIONS_MAX: usize = 20_000;
+
+/// Items of one `for`: each is kept until the loop ends.
+pub const LOOP_ITEMS_MAX: usize = 100_000;
+
+/// Bytes of the items of one `for`: they are one event, which must fit into a commit (NATS: 1 MiB).
+pub const LOOP_BYTES_MAX: usize = 512 * 1024;
+
+/// Attempts of one step that a worker's retryable failures may use when the author does not say.
+pub const STEP_ATTEMPTS: u32 = 3;
+
+/// Before the second attempt, in milliseconds; doubled before each later one.
+pub const STEP_BACKOFF_MS: u64 = 1_000;
+
+/// The longest wait between two attempts of one step, in milliseconds.
+pub const STEP_BACKOFF_MAX_MS: u64 = 60_000;

@@ -1,0 +1,227 @@
+//! Workflows for tests, written as trees.
+
+use std::sync::Arc;
+
+use baton_core::{
+    TaskId, Workflow,
+    workflow::{
+        Backoff, Case, Catch, Filter, Function, Hash, Kind, Name, Retry, Schema, Task, Then,
+    },
+};
+
+use crate::table::{Table, Term};
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub name: String,
+    pub what: What,
+    pub condition: Option<Term>,
+    pub input: Option<Term>,
+    pub output: Option<Term>,
+    pub output_bytes_max: Option<u32>,
+    pub export: Option<Term>,
+    pub timeout_ms: Option<u64>,
+    pub then: Go,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Do(Vec<Node>),
+    Step {
+        attempts_max: u32,
+        arguments: Option<Term>,
+    },
+    /// A function of the document whose body is the first task of the document: a call of itself, when it is inside it.
+    CallFirst,
+    Set(Term),
+    Switch(Vec<(Option<Term>, Go)>),
+    For {
+        items: Term,
+        condition: Option<Term>,
+        body: Vec<Node>,
+    },
+    Fork {
+        compete: bool,
+        branches: Vec<Node>,
+    },
+    Try {
+        body: Vec<Node>,
+        handler: Handler,
+    },
+    Raise(Term),
+    Wait(Term),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Handler {
+    pub status: Option<u16>,
+    pub when: Option<Term>,
+    pub retries: Option<Retries>,
+    pub body: Vec<Node>,
+    pub then: Option<Go>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Retries {
+    pub when: Option<Term>,
+    pub delay_ms: u64,
+    pub exponential: bool,
+    pub jitter_ms: Option<u64>,
+    pub attempts_max: Option<u32>,
+    pub duration_max_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Go {
+    On,
+    Exit,
+    End,
+    /// To a task of the same list, by its place (of those that there are).
+    To(usize),
+}
+
+pub fn node(name: &str, what: What) -> Node {
+    Node {
+        name: name.into(),
+        what,
+        condition: None,
+        input: None,
+        output: None,
+        output_bytes_max: None,
+        export: None,
+        timeout_ms: None,
+        then: Go::On,
+    }
+}
+
+/// The whole document; its own input, output and timeout are those of `root`, a [`What::Do`].
+pub fn build(root: &Node) -> (Workflow, Table) {
+    let mut building = Building { tasks: Vec::new(), table: Table::default() };
+    building.add(root);
+    let name = Name { namespace: "tests".into(), name: "workflow".into(), version: "1.0.0".into() };
+    let workflow = Workflow { name, hash: Hash([7; 32]), tasks: building.tasks };
+    (workflow, building.table)
+}
+
+struct Building {
+    tasks: Vec<Task>,
+    table: Table,
+}
+
+impl Building {
+    fn add(&mut self, node: &Node) -> TaskId {
+        let id = TaskId(u32::try_from(self.tasks.len()).unwrap());
+        let task = Task {
+            name: node.name.as_str().into(),
+            pointer: format!("/{}", node.name).into(),
+            following: None,
+            condition: self.term(node.condition.as_ref()),
+            input_schema: None,
+            input: self.term(node.input.as_ref()),
+            output: self.term(node.output.as_ref()),
+            output_schema: node.output_bytes_max.map(Schema),
+            export: self.term(node.export.as_ref()),
+            export_schema: None,
+            timeout: node.timeout_ms.map(|after| self.ms(after)),
+            then: Then::Continue,
+            kind: Kind::Do { first: None },
+        };
+        self.tasks.push(task);
+        let kind = self.kind(&node.what);
+        self.tasks[id.0 as usize].kind = kind;
+        id
+    }
+
+    fn kind(&mut self, what: &What) -> Kind {
+        match what {
+            What::Do(body) => Kind::Do { first: self.list(body) },
+            What::Step { attempts_max, arguments } => Kind::Step {
+                function: Function { department: "tests".into(), name: "step".into() },
+                arguments: self.term(arguments.as_ref()),
+                attempts_max: *attempts_max,
+            },
+            What::CallFirst => Kind::Function { body: TaskId(1), arguments: None },
+            What::Set(value) => Kind::Set { value: self.table.add(value.clone()) },
+            // The places of cases are known when the list is.
+            What::Switch(cases) => Kind::Switch {
+                cases: cases
+                    .iter()
+                    .map(|(when, _)| Case {
+                        name: "case".into(),
+                        when: self.term(when.as_ref()),
+                        then: Then::Continue,
+                    })
+                    .collect(),
+            },
+            What::For { items, condition, body } => Kind::For {
+                each: "item".into(),
+                at: "index".into(),
+                items: self.table.add(items.clone()),
+                condition: self.term(condition.as_ref()),
+                first: self.list(body),
+            },
+            What::Fork { compete, branches } => Kind::Fork {
+                branches: branches.iter().map(|branch| self.add(branch)).collect(),
+                compete: *compete,
+            },
+            What::Try { body, handler } => {
+                Kind::Try { first: self.list(body), catch: self.catch(handler) }
+            }
+            What::Raise(error) => Kind::Raise { error: self.table.add(error.clone()) },
+            What::Wait(duration) => Kind::Wait { duration: self.table.add(duration.clone()) },
+        }
+    }
+
+    fn catch(&mut self, handler: &Handler) -> Catch {
+        Catch {
+            filter: Filter { status: handler.status, ..Filter::default() },
+            when: self.term(handler.when.as_ref()),
+            except_when: None,
+            variable: Arc::from("error"),
+            retry: handler.retries.as_ref().map(|retries| Retry {
+                when: self.term(retries.when.as_ref()),
+                except_when: None,
+                delay: Some(self.ms(retries.delay_ms)),
+                backoff: if retries.exponential { Backoff::Exponential } else { Backoff::Constant },
+                jitter: retries.jitter_ms.map(|most| (self.ms(0), self.ms(most))),
+                attempts_max: retries.attempts_max,
+                duration_max: retries.duration_max_ms.map(|most| self.ms(most)),
+            }),
+            first: self.list(&handler.body),
+            // `catch.then` leads out of the list of the `try`; tests need no goto there.
+            then: handler.then.map(|go| then(go, &[])),
+        }
+    }
+
+    fn list(&mut self, nodes: &[Node]) -> Option<TaskId> {
+        let ids: Vec<TaskId> = nodes.iter().map(|node| self.add(node)).collect();
+        for (place, (node, id)) in nodes.iter().zip(&ids).enumerate() {
+            let task = &mut self.tasks[id.0 as usize];
+            task.following = ids.get(place + 1).copied();
+            task.then = then(node.then, &ids);
+            if let (Kind::Switch { cases }, What::Switch(written)) = (&mut task.kind, &node.what) {
+                for (case, (_, go)) in cases.iter_mut().zip(written) {
+                    case.then = then(*go, &ids);
+                }
+            }
+        }
+        ids.first().copied()
+    }
+
+    fn term(&mut self, term: Option<&Term>) -> Option<baton_core::workflow::Expression> {
+        term.map(|term| self.table.add(term.clone()))
+    }
+
+    fn ms(&mut self, ms: u64) -> baton_core::workflow::Expression {
+        self.table.add(Term::Text(ms.to_string()))
+    }
+}
+
+fn then(go: Go, list: &[TaskId]) -> Then {
+    match go {
+        Go::To(place) if !list.is_empty() => Then::Task(list[place % list.len()]),
+        Go::On | Go::To(_) => Then::Continue,
+        Go::Exit => Then::Exit,
+        Go::End => Then::End,
+    }
+}

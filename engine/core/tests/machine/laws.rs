@@ -1,0 +1,137 @@
+//! The four laws over random stories; [`World`] looks at them after every command.
+
+use baton_core::{
+    ActivationId, Attempt, Command, Duration, Effect, Error, Json, Rejection, TaskId,
+    command::Timer, error::Standard, event::Report, pending,
+};
+use proptest::prelude::*;
+
+use crate::{
+    random::{Move, moves, root},
+    world::World,
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_laws_hold_in_every_story(root in root(), moves in moves()) {
+        // A start may be refused, and then there is no story.
+        if let Ok(mut world) = World::try_new(&root, "\"in\"", true) {
+            let mut last = None;
+            for one in moves {
+                play(&mut world, one, &mut last);
+            }
+        }
+    }
+}
+
+fn play(world: &mut World, one: Move, last: &mut Option<Command>) {
+    if matches!(one, Move::Repeat) {
+        if let Some(command) = last.take() {
+            repeat(world, command);
+        }
+        return;
+    }
+    let Some(command) = command(world, one) else { return };
+    *last = world.give(command.clone()).is_ok().then_some(command);
+}
+
+/// Repetition: a command that counted does not count again.
+fn repeat(world: &mut World, command: Command) {
+    let due_again = match &command {
+        // A timer may be due again, and there may be more to go on with.
+        Command::FireTimer { activation, timer } => pending(&world.instance).into_iter().any(
+            |effect| matches!(effect, Effect::SetTimer { activation: of, timer: which, at } if of == *activation && which == *timer && at <= world.now),
+        ),
+        Command::Continue => pending(&world.instance).contains(&Effect::Continue),
+        // It may have ended at once, and is then run again.
+        Command::Rerun { .. } => world.instance.ended.is_some(),
+        Command::CompleteStep { .. }
+        | Command::FailStep { .. }
+        | Command::Cancel { .. }
+        | Command::Terminate { .. }
+        | Command::Suspend { .. }
+        | Command::Resume => false,
+    };
+    let again = world.give(command.clone());
+    assert!(due_again || again.is_err(), "repetition: {command:?} counted twice");
+}
+
+fn command(world: &mut World, one: Move) -> Option<Command> {
+    let open: Vec<(ActivationId, Attempt)> =
+        world.instance.open_steps().map(|(id, step)| (id, step.attempt)).collect();
+    let step = |which: usize| (!open.is_empty()).then(|| open[which % open.len()]);
+    Some(match one {
+        Move::Complete(which) => complete(step(which)?, "\"out\""),
+        Move::Fail { which, retryable } => fail(step(which)?, retryable),
+        Move::StaleAttempt { which, off } => {
+            let (id, attempt) = step(which)?;
+            complete((id, Attempt(attempt.0 + off)), "\"stale?\"")
+        }
+        Move::AnyStep { activation, attempt } => {
+            complete((ActivationId(activation), Attempt(attempt)), "\"made up\"")
+        }
+        Move::Fire(which) => {
+            let timers = world.timers();
+            timers.get(which % timers.len().max(1))?.1.clone()
+        }
+        Move::FireLate { which, late_ms } => {
+            let timers = world.timers();
+            let (at, command) = timers.get(which % timers.len().max(1))?;
+            world.now = world.now.max(at.plus(Duration(late_ms)));
+            command.clone()
+        }
+        Move::AnyTimer { activation, deadline } => Command::FireTimer {
+            activation: ActivationId(activation),
+            timer: if deadline { Timer::Deadline } else { Timer::Due },
+        },
+        Move::Pass { ms } => {
+            world.now = world.now.plus(Duration(ms));
+            return None;
+        }
+        Move::Continue => Command::Continue,
+        Move::Suspend => Command::Suspend { reason: "pause".into() },
+        Move::Resume => Command::Resume,
+        Move::Cancel => Command::Cancel { reason: "enough".into() },
+        Move::Terminate => Command::Terminate { reason: "enough".into() },
+        Move::Rerun(task) => Command::Rerun {
+            task: TaskId(task),
+            input: Json::from_text("\"again\""),
+            context: Json::empty_object(),
+        },
+        Move::Repeat => return None,
+    })
+}
+
+pub fn complete((activation, attempt): (ActivationId, Attempt), output: &str) -> Command {
+    Command::CompleteStep {
+        activation,
+        attempt,
+        output: Json::from_text(output),
+        report: Report::default(),
+    }
+}
+
+pub fn fail((activation, attempt): (ActivationId, Attempt), retryable: bool) -> Command {
+    let error = Error::standard(Standard::Communication, "Down", "no answer");
+    Command::FailStep { activation, attempt, error, retryable, report: Report::default() }
+}
+
+#[test]
+fn a_refusal_has_a_code_of_its_own() {
+    let all = [
+        Rejection::InstanceEnded,
+        Rejection::InstanceOpen,
+        Rejection::InstanceSuspended,
+        Rejection::InstanceNotSuspended,
+        Rejection::UnknownStep,
+        Rejection::StaleAttempt,
+        Rejection::StaleTimer,
+        Rejection::UnknownTask,
+        Rejection::InvalidInput,
+        Rejection::Idle,
+    ];
+    let codes: std::collections::BTreeSet<_> = all.iter().map(|one| one.code()).collect();
+    assert_eq!(codes.len(), all.len());
+}

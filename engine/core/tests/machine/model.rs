@@ -1,0 +1,120 @@
+//! What the world has been asked for and has not settled, kept from effects alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_core::{ActivationId, Attempt, Effect, Event, Next, Timestamp, command::Timer, effect};
+
+#[derive(Default)]
+pub struct Asked {
+    parents: BTreeMap<ActivationId, ActivationId>,
+    steps: BTreeMap<ActivationId, Attempt>,
+    timers: BTreeMap<(ActivationId, Timer), Timestamp>,
+    waits: BTreeSet<ActivationId>,
+    ever: BTreeSet<(ActivationId, Attempt)>,
+}
+
+impl Asked {
+    /// # Panics
+    /// When a step is asked for twice, withdrawn without being open, or forgotten.
+    pub fn see(&mut self, event: &Event) {
+        self.settle(event);
+        match effect(event) {
+            Some(Effect::DispatchStep { activation, attempt }) => {
+                assert!(self.ever.insert((activation, attempt)), "asked for twice: {event:?}");
+                assert!(self.steps.insert(activation, attempt).is_none(), "open: {event:?}");
+            }
+            Some(Effect::WithdrawStep { activation, attempt }) => {
+                assert_eq!(self.steps.remove(&activation), Some(attempt), "not open: {event:?}");
+            }
+            Some(Effect::SetTimer { activation, timer, at }) => {
+                self.timers.insert((activation, timer), at);
+            }
+            Some(Effect::End | Effect::Rearm | Effect::Continue) | None => {}
+        }
+    }
+
+    pub fn effects(&self) -> BTreeSet<Effect> {
+        let steps = self.steps.iter().map(|(activation, attempt)| Effect::DispatchStep {
+            activation: *activation,
+            attempt: *attempt,
+        });
+        let timers = self.timers.iter().map(|((activation, timer), at)| Effect::SetTimer {
+            activation: *activation,
+            timer: *timer,
+            at: *at,
+        });
+        steps.chain(timers).collect()
+    }
+
+    fn settle(&mut self, event: &Event) {
+        match event {
+            Event::TaskEntered { activation, parent, .. } => {
+                self.parents.insert(*activation, *parent);
+            }
+            Event::TaskCompleted { next: Next::End, .. } => self.close_below(ActivationId::ROOT),
+            Event::TaskCompleted { activation, .. } | Event::TaskFaulted { activation, .. } => {
+                self.close(*activation);
+            }
+            Event::ErrorCaught { activation, .. } | Event::RetryScheduled { activation, .. } => {
+                self.close_below(*activation);
+            }
+            Event::StepScheduled { activation, .. } => {
+                self.timers.remove(&(*activation, Timer::Due));
+            }
+            Event::StepCompleted { activation, .. } => self.answered(*activation),
+            Event::StepFailed { activation, retry_at, .. } => {
+                if retry_at.is_some() {
+                    self.steps.remove(activation);
+                } else {
+                    self.answered(*activation);
+                }
+            }
+            Event::TimerStarted { activation, .. } => {
+                self.waits.insert(*activation);
+            }
+            Event::TimerFired { activation } => {
+                self.timers.remove(&(*activation, Timer::Due));
+                if self.waits.contains(activation) {
+                    self.answered(*activation);
+                }
+            }
+            Event::InstanceCompleted { .. }
+            | Event::InstanceFaulted { .. }
+            | Event::InstanceCancelled { .. } => self.close(ActivationId::ROOT),
+            Event::InstanceStarted(_)
+            | Event::TaskSkipped { .. }
+            | Event::StepCancelled { .. }
+            | Event::LoopStarted { .. }
+            | Event::LoopIterated { .. }
+            | Event::ForkStarted { .. }
+            | Event::InstanceSuspended { .. }
+            | Event::InstanceResumed
+            | Event::InstanceRerun { .. } => {}
+        }
+    }
+
+    /// What it waited for has come, so that its own timeout is over.
+    fn answered(&mut self, id: ActivationId) {
+        self.steps.remove(&id);
+        self.timers.remove(&(id, Timer::Deadline));
+    }
+
+    fn close(&mut self, id: ActivationId) {
+        self.close_below(id);
+        assert!(!self.steps.contains_key(&id), "{id:?} ended with its step open");
+        self.parents.remove(&id);
+        self.timers.retain(|(of, _), _| *of != id);
+    }
+
+    fn close_below(&mut self, id: ActivationId) {
+        let children: Vec<ActivationId> = self
+            .parents
+            .iter()
+            .filter(|(child, parent)| **parent == id && **child != id)
+            .map(|(child, _)| *child)
+            .collect();
+        for child in children {
+            self.close(child);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Random workflows and random commands.
+
+use proptest::{collection::vec, option, prelude::*};
+
+use crate::{
+    build::{Go, Handler, Node, Retries, What, node},
+    table::{Term, text},
+};
+
+/// What somebody does next; numbers choose among what there is.
+#[derive(Clone, Debug)]
+pub enum Move {
+    Complete(usize),
+    Fail { which: usize, retryable: bool },
+    StaleAttempt { which: usize, off: u32 },
+    AnyStep { activation: u32, attempt: u32 },
+    Fire(usize),
+    FireLate { which: usize, late_ms: u64 },
+    AnyTimer { activation: u32, deadline: bool },
+    Pass { ms: u64 },
+    Continue,
+    Suspend,
+    Resume,
+    Cancel,
+    Terminate,
+    Rerun(u32),
+    Repeat,
+}
+
+pub fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let any = 0usize..8;
+    let one = prop_oneof![
+        8 => any.clone().prop_map(Move::Complete),
+        4 => (any.clone(), any::<bool>())
+            .prop_map(|(which, retryable)| Move::Fail { which, retryable }),
+        1 => (any.clone(), 0u32..3).prop_map(|(which, off)| Move::StaleAttempt { which, off }),
+        1 => (any::<u32>(), any::<u32>())
+            .prop_map(|(activation, attempt)| Move::AnyStep { activation, attempt }),
+        1 => any.clone().prop_map(Move::Fire),
+        5 => (any, 0u64..5_000).prop_map(|(which, late_ms)| Move::FireLate { which, late_ms }),
+        1 => (0u32..30, any::<bool>())
+            .prop_map(|(activation, deadline)| Move::AnyTimer { activation, deadline }),
+        1 => (0u64..3_000).prop_map(|ms| Move::Pass { ms }),
+        3 => Just(Move::Continue),
+        1 => Just(Move::Suspend),
+        2 => Just(Move::Resume),
+        1 => prop_oneof![5 => Just(Move::Continue), 1 => Just(Move::Cancel)],
+        1 => prop_oneof![5 => Just(Move::Continue), 1 => Just(Move::Terminate)],
+        1 => (0u32..12).prop_map(Move::Rerun),
+        4 => Just(Move::Repeat),
+    ];
+    vec(one, 1..40)
+}
+
+/// A document.
+pub fn root() -> impl Strategy<Value = Node> {
+    (list(tasks()), option::weighted(0.2, 1u64..4_000), option::weighted(0.1, term())).prop_map(
+        |(body, timeout_ms, output)| Node { timeout_ms, output, ..node("root", What::Do(body)) },
+    )
+}
+
+fn tasks() -> impl Strategy<Value = Node> {
+    dress(leaf()).prop_recursive(4, 24, 4, |inner| {
+        dress(prop_oneof![
+            2 => list(inner.clone()).prop_map(What::Do),
+            2 => (items(), option::weighted(0.3, condition()), list(inner.clone()))
+                .prop_map(|(items, condition, body)| What::For { items, condition, body }),
+            3 => (any::<bool>(), list(inner.clone()))
+                .prop_map(|(compete, branches)| What::Fork { compete, branches }),
+            3 => (list(inner.clone()), handler(inner))
+                .prop_map(|(body, handler)| What::Try { body, handler }),
+        ])
+    })
+}
+
+fn list(task: impl Strategy<Value = Node> + Clone + 'static) -> impl Strategy<Value = Vec<Node>> {
+    vec(task, 0..4)
+}
+
+fn leaf() -> impl Strategy<Value = What> {
+    prop_oneof![
+        6 => (1u32..4, option::weighted(0.3, term()))
+            .prop_map(|(attempts_max, arguments)| What::Step { attempts_max, arguments }),
+        2 => term().prop_map(What::Set),
+        1 => vec((option::weighted(0.7, condition()), go()), 0..3).prop_map(What::Switch),
+        1 => prop_oneof![Just("sad 500"), Just("odd 418")].prop_map(|error| What::Raise(text(error))),
+        2 => prop_oneof![Just("0"), Just("700")].prop_map(|after| What::Wait(text(after))),
+    ]
+}
+
+/// With the properties that every task can have.
+fn dress(what: impl Strategy<Value = What> + 'static) -> BoxedStrategy<Node> {
+    let terms = (
+        option::weighted(0.15, condition()),
+        option::weighted(0.1, term()),
+        option::weighted(0.1, term()),
+        option::weighted(0.1, term()),
+    );
+    let timeout = option::weighted(0.2, 0u64..3_000);
+    let schema = option::weighted(0.05, 1u32..60);
+    (what, terms, timeout, schema, go())
+        .prop_map(|(what, (condition, input, output, export), timeout_ms, most, then)| Node {
+            condition,
+            input,
+            output,
+            export,
+            timeout_ms,
+            output_bytes_max: most,
+            then,
+            ..node("task", what)
+        })
+        .boxed()
+}
+
+fn handler(inner: impl Strategy<Value = Node> + Clone + 'static) -> impl Strategy<Value = Handler> {
+    let filter = (option::weighted(0.3, prop_oneof![Just(500), Just(418), Just(408)]), condition());
+    let retries = option::weighted(0.6, retries());
+    (filter, any::<bool>(), retries, list(inner), option::weighted(0.2, end_or_on())).prop_map(
+        |((status, when), asks, retries, body, then)| Handler {
+            status,
+            when: asks.then_some(when),
+            retries,
+            body,
+            then,
+        },
+    )
+}
+
+fn retries() -> impl Strategy<Value = Retries> {
+    (0u64..1_000, any::<bool>(), option::of(0u64..50), option::of(1u32..4), option::of(0u64..2_000))
+        .prop_map(|(delay_ms, exponential, jitter_ms, attempts_max, duration_max_ms)| Retries {
+            when: None,
+            delay_ms,
+            exponential,
+            jitter_ms,
+            attempts_max,
+            duration_max_ms,
+        })
+}
+
+fn go() -> impl Strategy<Value = Go> {
+    prop_oneof![
+        20 => Just(Go::On),
+        2 => Just(Go::Exit),
+        1 => Just(Go::End),
+        2 => (0usize..4).prop_map(Go::To),
+    ]
+}
+
+fn end_or_on() -> impl Strategy<Value = Go> {
+    prop_oneof![Just(Go::On), Just(Go::Exit), Just(Go::End)]
+}
+
+fn items() -> impl Strategy<Value = Term> {
+    prop_oneof![Just("[]"), Just("[1]"), Just("[1,2,3]")].prop_map(text)
+}
+
+fn condition() -> impl Strategy<Value = Term> {
+    prop_oneof![
+        4 => Just(text("true")),
+        2 => Just(text("false")),
+        2 => (1usize..40).prop_map(Term::ShorterThan),
+        1 => Just(Term::Fails),
+    ]
+}
+
+fn term() -> impl Strategy<Value = Term> {
+    prop_oneof![
+        3 => Just(text("7")),
+        1 => Just(Term::Value),
+        1 => Just(Term::Input),
+        1 => Just(Term::Context),
+        1 => Just(Term::All(vec![Term::Variable("item"), Term::Variable("error")])),
+        1 => Just(Term::Fails),
+    ]
+}

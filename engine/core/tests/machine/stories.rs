@@ -1,0 +1,1 @@
+//! Stories told of single instances; each name is a claim.

@@ -1,0 +1,206 @@
+//! The words in which stories are told.
+
+use baton_core::{
+    ActivationId, Attempt, Command, Duration, Json, TaskId, instance::End, instance::Status,
+};
+
+use crate::{
+    build::{Go, Handler, Node, What, node},
+    laws::{complete, fail},
+    table::{Term, text},
+    world::World,
+};
+
+pub struct Story {
+    world: World,
+    refused: Option<&'static str>,
+}
+
+/// A workflow of these tasks is started with the input `"in"`.
+pub fn given(tasks: &[Node]) -> Story {
+    given_document(&task("document", What::Do(tasks.to_vec())))
+}
+
+pub fn given_document(root: &Node) -> Story {
+    let mut world = World::new(root, "\"in\"");
+    world.go_on(1_000);
+    Story { world, refused: None }
+}
+
+impl Story {
+    pub fn when(mut self, command: Command) -> Self {
+        self.refused = self.world.give(command).err().map(baton_core::Rejection::code);
+        self.world.go_on(1_000);
+        self
+    }
+
+    pub fn complete(self, step: &str, output: &str) -> Self {
+        let found = self.step(step);
+        self.when(complete(found, output))
+    }
+
+    /// Another attempt may go better.
+    pub fn fail(self, step: &str) -> Self {
+        let found = self.step(step);
+        self.when(fail(found, true))
+    }
+
+    pub fn fail_for_good(self, step: &str) -> Self {
+        let found = self.step(step);
+        self.when(fail(found, false))
+    }
+
+    /// Time goes by, and what is due on the way is told in order.
+    pub fn after_ms(mut self, ms: u64) -> Self {
+        let until = self.world.now.plus(Duration(ms));
+        let mut tried = Vec::new();
+        while let Some((at, timer)) = self
+            .world
+            .timers()
+            .into_iter()
+            .find(|(at, timer)| *at <= until && !tried.contains(&format!("{at:?}{timer:?}")))
+        {
+            tried.push(format!("{at:?}{timer:?}"));
+            self.world.now = self.world.now.max(at);
+            self = self.when(timer);
+        }
+        self.world.now = until;
+        self
+    }
+
+    pub fn suspend(self) -> Self {
+        self.when(Command::Suspend { reason: "pause".into() })
+    }
+
+    pub fn resume(self) -> Self {
+        self.when(Command::Resume)
+    }
+
+    pub fn rerun(self, task: u32, input: &str) -> Self {
+        let (input, context) = (Json::from_text(input), Json::from_text("\"context\""));
+        self.when(Command::Rerun { task: TaskId(task), input, context })
+    }
+
+    /// The names of the open steps.
+    pub fn waits_for(self, steps: &[&str]) -> Self {
+        let open: Vec<String> = self
+            .world
+            .instance
+            .open_steps()
+            .map(|(id, _)| self.world.name_of(self.world.instance.activations[&id].task))
+            .collect();
+        assert_eq!(open, steps);
+        self
+    }
+
+    pub fn is(self, status: Status) -> Self {
+        assert_eq!(self.world.instance.status(), status, "{:#?}", self.world.instance);
+        self
+    }
+
+    pub fn refused(self, code: &str) -> Self {
+        assert_eq!(self.refused, Some(code));
+        self
+    }
+
+    pub fn completed(self, output: &str) -> Self {
+        let ended = self.world.instance.ended.as_ref().map(|(_, end)| end);
+        assert_eq!(ended, Some(&End::Completed(Json::from_text(output))));
+        self
+    }
+
+    /// With an error whose type ends so.
+    pub fn faulted(self, kind: &str) -> Self {
+        match &self.world.instance.ended {
+            Some((_, End::Faulted(error))) => assert!(error.kind.ends_with(kind), "{error:?}"),
+            other => panic!("not faulted: {other:?}"),
+        }
+        self
+    }
+
+    pub fn step(&self, name: &str) -> (ActivationId, Attempt) {
+        let instance = &self.world.instance;
+        instance
+            .open_steps()
+            .find(|(id, _)| self.world.name_of(instance.activations[id].task) == name)
+            .map(|(id, step)| (id, step.attempt))
+            .unwrap_or_else(|| panic!("step {name} is not open"))
+    }
+
+    pub fn arguments(self, step: &str, wanted: &str) -> Self {
+        let (id, _) = self.step(step);
+        let arguments = &self.world.instance.open_step(id).expect("open").arguments;
+        assert_eq!(arguments.as_str(), wanted);
+        self
+    }
+
+    pub fn context(self, wanted: &str) -> Self {
+        assert_eq!(self.world.instance.context.as_str(), wanted);
+        self
+    }
+}
+
+pub fn task(name: &str, what: What) -> Node {
+    node(name, what)
+}
+
+pub fn step(name: &str) -> Node {
+    task(name, What::Step { attempts_max: 3, arguments: None })
+}
+
+/// A step that is given the values of these variables.
+pub fn step_with(name: &str, variables: &[&'static str]) -> Node {
+    let terms = variables.iter().map(|name| Term::Variable(name)).collect();
+    task(name, What::Step { attempts_max: 3, arguments: Some(Term::All(terms)) })
+}
+
+pub fn set(value: &str) -> Node {
+    task("set", What::Set(text(value)))
+}
+
+pub fn wait(ms: u64) -> Node {
+    task("wait", What::Wait(text(&ms.to_string())))
+}
+
+pub fn raise(error: &str) -> Node {
+    task("raise", What::Raise(text(error)))
+}
+
+pub fn list(name: &str, body: &[Node]) -> Node {
+    task(name, What::Do(body.to_vec()))
+}
+
+pub fn fork(branches: &[Node]) -> Node {
+    task("fork", What::Fork { compete: false, branches: branches.to_vec() })
+}
+
+pub fn race(branches: &[Node]) -> Node {
+    task("race", What::Fork { compete: true, branches: branches.to_vec() })
+}
+
+pub fn each(items: &str, body: &[Node]) -> Node {
+    task("for", What::For { items: text(items), condition: None, body: body.to_vec() })
+}
+
+pub fn attempt(body: &[Node], handler: Handler) -> Node {
+    task("try", What::Try { body: body.to_vec(), handler })
+}
+
+/// Catches everything and then does this.
+pub fn caught_by(body: &[Node]) -> Handler {
+    Handler { body: body.to_vec(), ..Handler::default() }
+}
+
+impl Node {
+    pub fn only_if(self, condition: Term) -> Self {
+        Self { condition: Some(condition), ..self }
+    }
+
+    pub fn within_ms(self, ms: u64) -> Self {
+        Self { timeout_ms: Some(ms), ..self }
+    }
+
+    pub fn then(self, go: Go) -> Self {
+        Self { then: go, ..self }
+    }
+}

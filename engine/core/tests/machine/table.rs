@@ -1,0 +1,102 @@
+//! Expressions for tests: a table of small terms, asked by number as the compiled ones are.
+
+use baton_core::{
+    Duration, Error, Evaluator, Json, Scope,
+    error::Standard,
+    workflow::{Expression, Schema},
+};
+
+#[derive(Clone, Debug)]
+pub enum Term {
+    /// JSON text. As a duration: milliseconds. As an error: its type, a space, its status.
+    Text(String),
+    /// `.`
+    Value,
+    /// `$input`
+    Input,
+    /// `$context`
+    Context,
+    Variable(&'static str),
+    /// The values of terms, in an array.
+    All(Vec<Term>),
+    /// Whether the text of `.` is shorter than this.
+    ShorterThan(usize),
+    Fails,
+}
+
+pub fn text(text: &str) -> Term {
+    Term::Text(text.into())
+}
+
+/// A schema of number `n` allows texts of at most `n` bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Table(Vec<Term>);
+
+impl Table {
+    pub fn add(&mut self, term: Term) -> Expression {
+        self.0.push(term);
+        Expression(u32::try_from(self.0.len() - 1).unwrap())
+    }
+
+    fn text(&self, expression: Expression, scope: &Scope<'_>) -> Result<String, Error> {
+        value(&self.0[expression.0 as usize], scope)
+    }
+}
+
+fn value(term: &Term, scope: &Scope<'_>) -> Result<String, Error> {
+    Ok(match term {
+        Term::Text(text) => text.clone(),
+        Term::Value => scope.value.to_string(),
+        Term::Input => scope.input.map_or("null".into(), |input| input.to_string()),
+        Term::Context => scope.instance.context.to_string(),
+        Term::Variable(name) => scope
+            .variables
+            .iter()
+            .find(|(found, _)| &**found == *name)
+            .map_or("null".into(), |(_, value)| value.to_string()),
+        Term::All(terms) => {
+            let values: Result<Vec<_>, _> = terms.iter().map(|term| value(term, scope)).collect();
+            format!("[{}]", values?.join(","))
+        }
+        Term::ShorterThan(bytes) => (scope.value.len() < *bytes).to_string(),
+        Term::Fails => return Err(Error::standard(Standard::Expression, "Failed", "as told")),
+    })
+}
+
+impl Evaluator for Table {
+    fn value(&self, expression: Expression, scope: &Scope<'_>) -> Result<Json, Error> {
+        self.text(expression, scope).map(Json::from_text)
+    }
+
+    fn holds(&self, expression: Expression, scope: &Scope<'_>) -> Result<bool, Error> {
+        self.text(expression, scope).map(|text| text != "false" && text != "null")
+    }
+
+    fn items(&self, expression: Expression, scope: &Scope<'_>) -> Result<Vec<Json>, Error> {
+        let text = self.text(expression, scope)?;
+        let items = text.trim_matches(['[', ']']).split(',').filter(|item| !item.is_empty());
+        Ok(items.map(Json::from_text).collect())
+    }
+
+    fn duration(&self, expression: Expression, scope: &Scope<'_>) -> Result<Duration, Error> {
+        Ok(Duration(self.text(expression, scope)?.parse().expect("tests write milliseconds")))
+    }
+
+    fn error(&self, expression: Expression, scope: &Scope<'_>) -> Result<Error, Error> {
+        let text = self.text(expression, scope)?;
+        let (kind, status) = text.split_once(' ').expect("tests write type and status");
+        let status = status.parse().expect("tests write a status");
+        Ok(Error { kind: kind.into(), status, title: None, detail: None, instance: None })
+    }
+
+    fn error_value(&self, error: &Error) -> Json {
+        Json::from_text(format!("\"{}\"", error.kind.rsplit('/').next().unwrap_or_default()))
+    }
+
+    fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {
+        if value.len() <= schema.0 as usize {
+            return Ok(());
+        }
+        Err(Error::standard(Standard::Validation, "Too long", "for the schema"))
+    }
+}

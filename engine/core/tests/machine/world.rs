@@ -1,0 +1,153 @@
+//! An instance in a world that watches the laws: the one place where the tests touch the machine.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use baton_core::{
+    Command, Effect, Event, Instance, InstanceId, Json, Rejection, Timestamp, Workflow, apply,
+    decide, event::Started, instance::Status, limits, pending, start,
+};
+
+use crate::{
+    build::{Node, build},
+    model::Asked,
+    table::Table,
+};
+
+pub struct World {
+    pub workflow: Workflow,
+    pub table: Table,
+    pub instance: Instance,
+    pub now: Timestamp,
+    pub events: Vec<Event>,
+    folded: Instance,
+    asked: Asked,
+    /// Following every law after every command is quadratic: big stories do it at their end.
+    watchful: bool,
+}
+
+impl World {
+    /// # Panics
+    /// When the start is refused, or a law is broken.
+    pub fn new(root: &Node, input: &str) -> Self {
+        Self::try_new(root, input, true).expect("the input fits")
+    }
+
+    pub fn try_new(
+        root: &Node,
+        input: &str,
+        watchful: bool,
+    ) -> Result<Self, (Rejection, baton_core::Error)> {
+        let (workflow, table) = build(root);
+        let started = Arc::new(Started {
+            workflow: workflow.hash,
+            name: workflow.name.clone(),
+            input: Json::from_text(input),
+            key: "".into(),
+            labels: std::collections::BTreeMap::new(),
+            traceparent: "".into(),
+        });
+        let now = Timestamp(1_000_000);
+        let id = InstanceId([3; 16]);
+        let (instance, events) = start(&workflow, &table, id, Arc::clone(&started), now)?;
+        let folded = Instance::new(id, Arc::clone(&started), now);
+        assert_eq!(events[0], Event::InstanceStarted(started));
+        let asked = Asked::default();
+        let mut world =
+            Self { workflow, table, instance, now, events: Vec::new(), folded, asked, watchful };
+        world.watch(events, 0);
+        Ok(world)
+    }
+
+    /// # Panics
+    /// When a law is broken.
+    pub fn give(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
+        let open = self.instance.activations.len();
+        let before = self.watchful.then(|| self.instance.clone());
+        let decided = decide(&mut self.instance, &self.workflow, &self.table, self.now, command);
+        match &decided {
+            Ok(events) => self.watch(events.clone(), open),
+            Err(_) => assert!(
+                before.is_none_or(|before| before == self.instance),
+                "refusal: a rejected command changes nothing"
+            ),
+        }
+        decided
+    }
+
+    /// Gives [`Command::Continue`] until there is nothing to go on with, at most `times`.
+    pub fn go_on(&mut self, times: usize) {
+        for _ in 0..times {
+            if !pending(&self.instance).contains(&Effect::Continue) {
+                return;
+            }
+            self.give(Command::Continue).expect("it was asked for");
+        }
+    }
+
+    /// Those that are due, in the order of their times.
+    pub fn timers(&self) -> Vec<(Timestamp, Command)> {
+        let mut timers: Vec<_> = pending(&self.instance)
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::SetTimer { activation, timer, at } => Some((at, activation, timer)),
+                Effect::Continue
+                | Effect::DispatchStep { .. }
+                | Effect::WithdrawStep { .. }
+                | Effect::Rearm
+                | Effect::End => None,
+            })
+            .collect();
+        timers.sort();
+        timers
+            .into_iter()
+            .map(|(at, activation, timer)| (at, Command::FireTimer { activation, timer }))
+            .collect()
+    }
+
+    pub fn name_of(&self, task: baton_core::TaskId) -> String {
+        self.workflow.task(task).expect("of this workflow").name.to_string()
+    }
+
+    fn watch(&mut self, events: Vec<Event>, open: usize) {
+        // One task may end with as many steps to withdraw as are open, and be the last of its decision.
+        let most = limits::EVENTS_PER_DECISION + open + 2;
+        assert!(events.len() <= most, "bounded: {} events in one decision", events.len());
+        for event in events {
+            if !matches!(event, Event::InstanceStarted(_)) {
+                apply(&mut self.folded, &event, self.now);
+            }
+            self.asked.see(&event);
+            self.events.push(event);
+        }
+        if self.watchful {
+            self.check();
+        }
+    }
+
+    /// # Panics
+    /// When a law is broken.
+    pub fn check(&self) {
+        let instance = &self.instance;
+        assert_eq!(&self.folded, instance, "replay: folding the events gives the instance");
+        let mut found: BTreeSet<Effect> = pending(&self.folded).into_iter().collect();
+        assert_eq!(found.len(), pending(instance).len(), "recovery: nothing is asked for twice");
+        let goes_on = found.remove(&Effect::Continue);
+        assert_eq!(goes_on, !instance.suspended && !instance.ready.is_empty());
+        assert_eq!(found, self.asked.effects(), "recovery: what is pending was asked for");
+        let ready: BTreeSet<_> = instance
+            .activations
+            .iter()
+            .filter(|(_, activation)| activation.ready.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        assert_eq!(ready, instance.ready);
+        for (id, activation) in &instance.activations {
+            assert!(instance.activations.contains_key(&activation.parent), "{id:?} has a parent");
+        }
+        let ended =
+            matches!(instance.status(), Status::Completed | Status::Faulted | Status::Cancelled);
+        assert_eq!(ended, instance.activations.is_empty());
+        let waits = !found.is_empty() || !instance.ready.is_empty();
+        assert_eq!(ended, !waits, "an open instance waits for something, an ended one for nothing");
+    }
+}

@@ -1,0 +1,216 @@
+//! The outermost object of a document: its name, its settings, its reusable parts, its tasks.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use baton_core::{
+    Workflow,
+    workflow::{Hash, Kind, Name, Task, Then},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Compiled,
+    builder::{Builder, Members},
+    diagnostic::{Place, Sink},
+    flow,
+    program::Program,
+    tasks::{Draft, Tasks, Used},
+    tree::{self, Node, Value},
+};
+
+/// Everything that compiling a document found; a workflow only when nothing is wrong.
+pub(crate) struct Outcome {
+    pub tree: Option<Node>,
+    pub sink: Sink,
+    pub compiled: Option<Compiled>,
+}
+
+pub(crate) fn compile(source: &str) -> Outcome {
+    let mut sink = Sink::default();
+    let Some(tree) = tree::parse(source, &mut sink) else { return Outcome { tree: None, sink, compiled: None } };
+    let builder =
+        Builder { sink, codes: Vec::new(), schemas: Vec::new(), loose: false, variables: Vec::new() };
+    let (sink, compiled) = walk(&tree, source, builder);
+    Outcome { tree: Some(tree), sink, compiled }
+}
+
+struct Document {
+    name: Name,
+    title: String,
+}
+
+fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compiled>) {
+    const KNOWN: [&str; 7] = ["document", "input", "use", "do", "timeout", "output", "evaluate"];
+    let Some(root) = builder.members(tree, "the document", &KNOWN, &["schedule"]) else { return (builder.sink, None) };
+    let document = builder.required(&root, "document").and_then(|node| document(&mut builder, node));
+    let namespace = document.as_ref().map_or_else(String::new, |document| document.name.namespace.to_string());
+    if let Some(evaluate) = root.get("evaluate") {
+        evaluation(&mut builder, evaluate);
+    }
+    let reusable = root.get("use").map(|node| reusable(&mut builder, node)).unwrap_or_default();
+    let mut tasks = Tasks { builder, drafts: Vec::new(), reusable: &reusable, used: Used::default(), fixes: Vec::new(), calls: Vec::new(), namespace };
+
+    let root_name = document.as_ref().map_or_else(|| Arc::from(""), |document| Arc::clone(&document.name.name));
+    let mut outermost = plain(root_name, "");
+    if let Some(input) = root.get("input") {
+        (outermost.input_schema, outermost.input) = tasks.input(input);
+    }
+    if let Some(output) = root.get("output") {
+        (outermost.output_schema, outermost.output) = tasks.shaped(output, "output");
+    }
+    outermost.timeout = root.get("timeout").and_then(|node| tasks.timeout(node));
+    tasks.drafts.push(Draft { task: outermost, place: tree.place });
+    if let Some(list) = tasks.builder.required(&root, "do") {
+        let first = tasks.list(list, "/do", false);
+        tasks.drafts[0].task.kind = Kind::Do { first };
+    }
+    tasks.functions();
+    tasks.unused_parts();
+    flow::check(&mut tasks);
+
+    let Tasks { builder: Builder { sink, codes, schemas, .. }, drafts, .. } = tasks;
+    let failed = sink.found.iter().any(|(_, found)| found.severity == crate::Severity::Error);
+    let Some(document) = document.filter(|_| !failed) else { return (sink, None) };
+    let mut definition = String::new();
+    tree.write_json(&mut definition);
+    let workflow = Workflow {
+        name: document.name,
+        hash: Hash(Sha256::digest(source.as_bytes()).into()),
+        tasks: drafts.into_iter().map(|draft| draft.task).collect(),
+    };
+    let program = Program { codes, schemas, definition };
+    let compiled = Compiled { workflow: Arc::new(workflow), program, title: document.title, warnings: Vec::new() };
+    (sink, Some(compiled))
+}
+
+/// A task of which nothing is known but where it stands.
+pub(crate) fn plain(name: Arc<str>, pointer: &str) -> Task {
+    Task {
+        name,
+        pointer: Arc::from(pointer),
+        following: None,
+        condition: None,
+        input_schema: None,
+        input: None,
+        output: None,
+        output_schema: None,
+        export: None,
+        export_schema: None,
+        timeout: None,
+        then: Then::Continue,
+        kind: Kind::Do { first: None },
+    }
+}
+
+fn document(builder: &mut Builder, node: &Node) -> Option<Document> {
+    const KNOWN: [&str; 8] = ["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"];
+    let members = builder.members(node, "`document`", &KNOWN, &[])?;
+    let dsl = builder.required(&members, "dsl");
+    if let Some(dsl) = dsl
+        && let Some(text) = builder.string(dsl, "`dsl`")
+        && !semver::Version::parse(text).is_ok_and(|version| (version.major, version.minor) == (1, 0))
+    {
+        let message = format!("the language's version `{text}` is not supported");
+        builder.sink.error_hint("unsupported", dsl.place, message, "write dsl: '1.0.3'");
+    }
+    let namespace = label(builder, &members, "namespace");
+    let name = label(builder, &members, "name");
+    let version = builder.required(&members, "version").and_then(|node| version(builder, node));
+    for key in ["title", "summary"] {
+        if let Some(node) = members.get(key) {
+            builder.string(node, key);
+        }
+    }
+    for key in ["tags", "metadata"] {
+        if let Some(node) = members.get(key) {
+            object(builder, node, key);
+        }
+    }
+    let title = members.get("title").and_then(Node::as_str).unwrap_or_default().to_owned();
+    Some(Document { name: Name { namespace: namespace?, name: name?, version: version? }, title })
+}
+
+pub(crate) fn object(builder: &mut Builder, node: &Node, what: &str) {
+    if !matches!(node.value, Value::Object(_)) {
+        builder.sink.error("invalid-type", node.place, format!("`{what}` must be an object, not {}", node.what()));
+    }
+}
+
+fn version(builder: &mut Builder, node: &Node) -> Option<Arc<str>> {
+    if let Value::Number(text) = &node.value {
+        let message = format!("the version {text} is a number");
+        builder.sink.error_hint("invalid-value", node.place, message, "put it in quotes, with three parts: '1.0.0'");
+        return None;
+    }
+    let text = builder.string(node, "`version`")?;
+    match semver::Version::parse(text) {
+        Ok(_) => Some(Arc::from(text)),
+        Err(error) => {
+            let message = format!("`{text}` is not a semantic version: {error}");
+            builder.sink.error_hint("invalid-value", node.place, message, "three parts: '1.0.0'");
+            None
+        }
+    }
+}
+
+/// A DNS label, because namespaces and names become parts of subjects.
+fn label(builder: &mut Builder, members: &Members<'_>, key: &str) -> Option<Arc<str>> {
+    let node = builder.required(members, key)?;
+    let text = builder.string(node, key)?;
+    if is_label(text) {
+        return Some(Arc::from(text));
+    }
+    let message = format!("the {key} `{text}` is not 1 to 63 letters, digits and inner hyphens");
+    builder.sink.error("invalid-value", node.place, message);
+    None
+}
+
+pub(crate) fn is_label(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    (1..=63).contains(&text.len()) && plain && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn evaluation(builder: &mut Builder, node: &Node) {
+    let Some(members) = builder.members(node, "`evaluate`", &["language", "mode"], &[]) else { return };
+    if let Some(language) = members.get("language")
+        && language.as_str() != Some("jq")
+    {
+        builder.sink.error_hint("unsupported", language.place, "this expression language is not supported", "use jq");
+    }
+    match members.get("mode").map(|mode| (mode.as_str(), mode.place)) {
+        None | Some((Some("strict"), _)) => {}
+        Some((Some("loose"), _)) => builder.loose = true,
+        Some((_, place)) => builder.sink.error("invalid-value", place, "the mode must be strict or loose"),
+    }
+}
+
+/// The parts of `use`, by name.
+#[derive(Default)]
+pub(crate) struct Reusable<'n> {
+    pub errors: BTreeMap<&'n str, (&'n Node, Place)>,
+    pub retries: BTreeMap<&'n str, (&'n Node, Place)>,
+    pub timeouts: BTreeMap<&'n str, (&'n Node, Place)>,
+    pub functions: BTreeMap<&'n str, (&'n Node, Place)>,
+}
+
+fn reusable<'n>(builder: &mut Builder, node: &'n Node) -> Reusable<'n> {
+    let unsupported = ["authentications", "secrets", "catalogs", "extensions"];
+    let Some(members) = builder.members(node, "`use`", &["errors", "retries", "timeouts", "functions"], &unsupported)
+    else {
+        return Reusable::default();
+    };
+    let mut part = |key: &str| {
+        let Some(node) = members.get(key) else { return BTreeMap::new() };
+        let Value::Object(named) = &node.value else {
+            object(builder, node, key);
+            return BTreeMap::new();
+        };
+        named.iter().map(|member| (member.key.as_str(), (&member.value, member.place))).collect()
+    };
+    Reusable {
+        errors: part("errors"),
+        retries: part("retries"),
+        timeouts: part("timeouts"),
+        functions: part("functions"),
+    }
+}

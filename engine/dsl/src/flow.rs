@@ -1,0 +1,170 @@
+//! What a list's order tells: tasks that nothing reaches, and loops that would turn for ever.
+
+use baton_core::{
+    TaskId,
+    workflow::{Kind, Task, Then},
+};
+
+use crate::tasks::{Draft, Tasks, index};
+
+pub(crate) fn check(tasks: &mut Tasks<'_>) {
+    let drafts = &tasks.drafts;
+    let progress = progress(drafts);
+    let mut reached = vec![false; drafts.len()];
+    let mut findings = Vec::new();
+    // A list begins where nothing precedes a task: gather the first of each.
+    let firsts = drafts.iter().flat_map(|draft| firsts(&draft.task));
+    for first in firsts {
+        reach(drafts, first, &mut reached);
+        if let Some(at) = idle_cycle(drafts, first, &progress) {
+            findings.push((
+                "loop-without-progress",
+                at,
+                "this task leads back to itself without a step or a wait in between",
+                "let it wait, or loop with `for`",
+            ));
+        }
+    }
+    let mut listed = vec![false; drafts.len()];
+    for draft in drafts {
+        if let Some(next) = draft.task.following {
+            listed[index(next)] = true;
+        }
+    }
+    for (i, draft) in drafts.iter().enumerate() {
+        if listed[i] && !reached[i] {
+            findings.push(("unreachable", draft.place, "nothing leads to this task", "remove it, or name it in a `then`"));
+        }
+    }
+    for (code, place, message, hint) in findings {
+        tasks.builder.sink.warn(code, place, message, hint);
+    }
+}
+
+fn firsts(task: &Task) -> Vec<TaskId> {
+    match &task.kind {
+        Kind::Do { first } | Kind::For { first, .. } => first.iter().copied().collect(),
+        Kind::Try { first, catch } => first.iter().chain(&catch.first).copied().collect(),
+        Kind::Fork { branches, .. } => branches.clone(),
+        Kind::Function { .. }
+        | Kind::Step { .. }
+        | Kind::Set { .. }
+        | Kind::Switch { .. }
+        | Kind::Raise { .. }
+        | Kind::Wait { .. } => Vec::new(),
+    }
+}
+
+/// Where a task may lead within its list.
+fn successors(task: &Task) -> Vec<TaskId> {
+    let target = |then: Then| match then {
+        Then::Continue => task.following,
+        Then::Task(id) => Some(id),
+        Then::Exit | Then::End => None,
+    };
+    let mut found = Vec::new();
+    match &task.kind {
+        Kind::Switch { cases } => {
+            found.extend(cases.iter().filter_map(|case| target(case.then)));
+            if cases.iter().all(|case| case.when.is_some()) {
+                found.extend(target(task.then));
+            }
+        }
+        Kind::Raise { .. } => {}
+        Kind::Try { catch, .. } => {
+            found.extend(target(task.then));
+            found.extend(catch.then.and_then(target));
+        }
+        Kind::Do { .. }
+        | Kind::Step { .. }
+        | Kind::Function { .. }
+        | Kind::Set { .. }
+        | Kind::For { .. }
+        | Kind::Fork { .. }
+        | Kind::Wait { .. } => found.extend(target(task.then)),
+    }
+    if task.condition.is_some() {
+        found.extend(task.following);
+    }
+    found
+}
+
+fn reach(drafts: &[Draft], first: TaskId, reached: &mut [bool]) {
+    let mut open = vec![first];
+    while let Some(id) = open.pop() {
+        if !std::mem::replace(&mut reached[index(id)], true) {
+            open.extend(successors(&drafts[index(id)].task));
+        }
+    }
+}
+
+/// Whether a step or a wait stands in a task; tasks inside come after it, so the last are looked at first.
+fn progress(drafts: &[Draft]) -> Vec<bool> {
+    let mut progress = vec![false; drafts.len()];
+    for (i, draft) in drafts.iter().enumerate().rev() {
+        progress[i] = match &draft.task.kind {
+            Kind::Step { .. } | Kind::Wait { .. } | Kind::Function { .. } => true,
+            Kind::Do { .. }
+            | Kind::For { .. }
+            | Kind::Fork { .. }
+            | Kind::Try { .. }
+            | Kind::Set { .. }
+            | Kind::Switch { .. }
+            | Kind::Raise { .. } => firsts(&draft.task).into_iter().any(|first| {
+                let mut at = Some(first);
+                while let Some(id) = at {
+                    if progress[index(id)] {
+                        return true;
+                    }
+                    at = drafts[index(id)].task.following;
+                }
+                false
+            }),
+        };
+    }
+    progress
+}
+
+/// A cycle among the tasks of a list that neither work nor wait.
+fn idle_cycle(drafts: &[Draft], first: TaskId, progress: &[bool]) -> Option<crate::diagnostic::Place> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        Open,
+        Done,
+    }
+    let mut marks = std::collections::BTreeMap::new();
+    let mut roots = vec![first];
+    // Every task of the list, reached over idle ones or not, may begin a cycle.
+    let mut at = Some(first);
+    while let Some(id) = at {
+        roots.push(id);
+        at = drafts[index(id)].task.following;
+    }
+    for root in roots {
+        let mut path = vec![(root, successors(&drafts[index(root)].task))];
+        if progress[index(root)] || marks.contains_key(&root) {
+            continue;
+        }
+        marks.insert(root, Mark::Open);
+        while let Some((id, open)) = path.last_mut() {
+            let id = *id;
+            let Some(next) = open.pop() else {
+                marks.insert(id, Mark::Done);
+                path.pop();
+                continue;
+            };
+            if progress[index(next)] {
+                continue;
+            }
+            match marks.get(&next) {
+                Some(Mark::Open) => return Some(drafts[index(id)].place),
+                Some(Mark::Done) => {}
+                None => {
+                    marks.insert(next, Mark::Open);
+                    path.push((next, successors(&drafts[index(next)].task)));
+                }
+            }
+        }
+    }
+    None
+}

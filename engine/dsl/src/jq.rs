@@ -1,0 +1,336 @@
+//! One jq expression: compiled once, at deploy, and run against what it can see.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use baton_core::Json;
+use jaq_core::{
+    Compiler, Ctx, Filter, Vars,
+    load::{
+        self, Arena, File, Lexer, Loader, Parser,
+        parse::{Def, Term},
+    },
+    path::{Opt, Part},
+    unwrap_valr,
+};
+use jaq_json::{Num, Val};
+
+pub(crate) use crate::refine::Problem;
+use crate::{
+    json::{self, Shape},
+    limits,
+    meter::{Meter, Metered, Run, natives},
+    refine::{Refiner, depth},
+    view::View,
+};
+
+pub(crate) struct Jq {
+    code: Code,
+    /// What errors call it.
+    source: String,
+}
+
+enum Code {
+    /// A path of plain keys is read from the text.
+    Path { root: Root, keys: Vec<String> },
+    Filter { filter: Box<Filter<Metered>>, variables: Vec<Root> },
+}
+
+/// What a path or a variable begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// `.`
+    Value,
+    Variable {
+        name: String,
+        /// Whether the `definition` of `$workflow` or `$task` may be looked at.
+        definition: bool,
+    },
+}
+
+/// What came out, as JSON text.
+pub(crate) enum Output<'a> {
+    /// A value as it came in.
+    Whole(&'a Json),
+    /// A part of one.
+    Part(Cow<'a, str>),
+    /// A new one, compact.
+    New(String),
+}
+
+impl Output<'_> {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Whole(json) => json,
+            Self::Part(text) => text,
+            Self::New(text) => text,
+        }
+    }
+
+    pub(crate) fn into_json(self) -> Json {
+        match self {
+            Self::Whole(json) => json.clone(),
+            Self::Part(text) => {
+                let mut compact = String::with_capacity(text.len());
+                json::write_compact(&text, &mut compact);
+                Json::from_text(compact)
+            }
+            Self::New(text) => Json::from_text(text),
+        }
+    }
+}
+
+/// Compiles an expression that may mention the variables, which are given with their `$`.
+pub(crate) fn compile(source: &str, variables: &BTreeSet<String>) -> Result<Jq, Vec<Problem>> {
+    let source = source.trim();
+    if source.len() > limits::EXPRESSION_BYTES_MAX {
+        let bound = limits::EXPRESSION_BYTES_MAX;
+        return Err(vec![Problem::Unsupported(format!("an expression of more than {bound} bytes is not available"))]);
+    }
+    let term = parse(source).map_err(|problem| vec![problem])?;
+    if depth(&term) > limits::TERM_DEPTH_MAX {
+        return Err(vec![Problem::Unsupported("an expression that is so deeply nested is not available".into())]);
+    }
+    let name: String = source.chars().take(60).collect();
+    if let Some((root, keys)) = plain_path(&term)
+        && (root == "." || variables.contains(root))
+    {
+        let keys: Vec<String> = keys.into_iter().map(ToOwned::to_owned).collect();
+        return Ok(Jq { code: Code::Path { root: to_root(root, source), keys }, source: name });
+    }
+    let mut refiner = Refiner::new(variables);
+    let term = refiner.term(term);
+    if !refiner.problems.is_empty() {
+        return Err(refiner.problems);
+    }
+    let (mentioned, definitions) = (refiner.mentioned, refiner.definitions);
+    let filter = build(term, definitions.into_values(), &mentioned)?;
+    let variables = mentioned.iter().map(|name| to_root(name, source)).collect();
+    Ok(Jq { code: Code::Filter { filter: Box::new(filter), variables }, source: name })
+}
+
+fn parse(source: &str) -> Result<Term<&str>, Problem> {
+    let tokens = Lexer::new(source).lex().map_err(|errors| {
+        let (wanted, rest) = errors.first().map_or(("token", ""), |(wanted, rest)| (wanted.as_str(), *rest));
+        Problem::Syntax(format!("{wanted} wanted before `{}`", rest.chars().take(20).collect::<String>()))
+    })?;
+    Parser::new(&tokens).parse(Parser::term).map_err(|errors| {
+        let (wanted, found) = errors.first().map_or(("term", None), |(wanted, found)| (wanted.as_str(), *found));
+        match found {
+            Some(token) => Problem::Syntax(format!("{wanted} wanted, but `{}` found", token.0.chars().take(20).collect::<String>())),
+            None => Problem::Syntax(format!("{wanted} wanted at the end")),
+        }
+    })
+}
+
+const MAIN: &str = "baton_main";
+
+fn build<'s>(
+    term: Term<&'s str>,
+    definitions: impl Iterator<Item = Def<&'s str>>,
+    variables: &'s BTreeSet<String>,
+) -> Result<Filter<Metered>, Vec<Problem>> {
+    let main = Def { name: MAIN, args: Vec::new(), body: term };
+    let arena = Arena::default();
+    let unexpected = |what: String| vec![Problem::Unsupported(what)];
+    let modules = Loader::new(definitions.chain([main]))
+        .load(&arena, File { code: MAIN, path: () })
+        .map_err(|errors| unexpected(load_error(&errors)))?;
+    Compiler::default()
+        .with_funs(natives())
+        .with_global_vars(variables.iter().map(String::as_str))
+        .compile(modules)
+        .map_err(|errors| {
+            let undefined = errors.iter().flat_map(|(_, undefined)| undefined);
+            undefined.map(|(name, _)| Problem::Unsupported(format!("`{name}` is not available"))).collect()
+        })
+}
+
+fn load_error(errors: &load::Errors<&str, ()>) -> String {
+    format!("an expression with {} errors is not available", errors.len())
+}
+
+/// `.a.b` or `$x.a."b c"`.
+fn plain_path<'t>(term: &'t Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
+    match term {
+        Term::Id => Some((".", Vec::new())),
+        Term::Var(name) => Some((name, Vec::new())),
+        Term::Path(head, path) => {
+            let (root, mut keys) = plain_path(head)?;
+            for part in &path.0 {
+                let (Part::Index(Term::Str(None, parts)), Opt::Essential) = part else { return None };
+                match parts.as_slice() {
+                    [load::lex::StrPart::Str(key)] => keys.push(*key),
+                    _ => return None,
+                }
+            }
+            Some((root, keys))
+        }
+        _ => None,
+    }
+}
+
+fn to_root(name: &str, source: &str) -> Root {
+    match name.strip_prefix('$') {
+        None => Root::Value,
+        Some(name) => Root::Variable { name: name.to_owned(), definition: may_see_definition(name, source) },
+    }
+}
+
+/// Whether `$name` stands anywhere without a key that is not `definition` right behind it.
+fn may_see_definition(name: &str, source: &str) -> bool {
+    source.split(&format!("${name}")).skip(1).any(|after| {
+        let key: String = after
+            .strip_prefix('.')
+            .map(|key| key.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect())
+            .unwrap_or_default();
+        key.is_empty() || key == "definition"
+    })
+}
+
+impl Jq {
+    pub(crate) fn run<'a>(&self, view: &View<'a>) -> Result<Output<'a>, String> {
+        let result = match &self.code {
+            Code::Path { root, keys } => follow(root, keys, view),
+            // jq's library is not ours: what panics in it must not end a partition.
+            Code::Filter { filter, variables } => {
+                catch_unwind(AssertUnwindSafe(|| interpret(filter, variables, view)))
+                    .unwrap_or_else(|_| Err("the expression cannot be evaluated".into()))
+                    .map(Output::New)
+            }
+        };
+        result.map_err(|problem| format!("`{}`: {}", self.source, shorten(&problem)))
+    }
+}
+
+/// Its own words may quote data.
+fn shorten(text: &str) -> &str {
+    let mut end = text.len().min(limits::DETAIL_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a>, String> {
+    let whole = view.text(root);
+    if keys.is_empty() {
+        return Ok(match whole {
+            Ok(json) => Output::Whole(json),
+            Err(built) => Output::Part(built),
+        });
+    }
+    let mut at: Cow<'a, str> = match whole {
+        Ok(json) => Cow::Borrowed(json.as_str()),
+        Err(built) => built,
+    };
+    for key in keys {
+        let kind = match json::shape(&at) {
+            Shape::Object => {
+                at = match at {
+                    Cow::Borrowed(text) => Cow::Borrowed(json::member(text, key).unwrap_or("null")),
+                    Cow::Owned(text) => Cow::Owned(json::member(&text, key).unwrap_or("null").to_owned()),
+                };
+                continue;
+            }
+            Shape::Null => return Ok(Output::Part(Cow::Borrowed("null"))),
+            Shape::False => "boolean",
+            Shape::Array => "array",
+            Shape::Other(kind) => kind,
+        };
+        return Err(format!("cannot index {kind} with {}", json::string(key)));
+    }
+    Ok(Output::Part(at))
+}
+
+fn interpret(filter: &Filter<Metered>, variables: &[Root], view: &View<'_>) -> Result<String, String> {
+    let meter = Meter::new();
+    let values = variables.iter().map(|root| view.value(root)).collect::<Result<Vec<_>, _>>()?;
+    let context = Ctx::<Metered>::new(Run { lut: &filter.lut, meter: &meter }, Vars::new(values));
+    let mut outputs = filter.id.run((context, view.value(&Root::Value)?)).map(unwrap_valr);
+    let first = outputs.next();
+    let more = first.is_some() && outputs.next().is_some();
+    if meter.empty.get() {
+        return Err("the expression takes too much work".into());
+    }
+    match first {
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(_)) if more => Err("the expression gives more than one value; put [ ] around it".into()),
+        Some(Ok(value)) => {
+            let mut text = String::new();
+            write(&value, 0, &mut text)?;
+            Ok(text)
+        }
+        None => Ok("null".into()),
+    }
+}
+
+fn write(value: &Val, depth: usize, out: &mut String) -> Result<(), String> {
+    if depth > limits::JSON_DEPTH_MAX {
+        return Err(format!("the result is nested more than {} deep", limits::JSON_DEPTH_MAX));
+    }
+    match value {
+        Val::Null => out.push_str("null"),
+        Val::Bool(true) => out.push_str("true"),
+        Val::Bool(false) => out.push_str("false"),
+        Val::Num(Num::Float(number)) => write_float(*number, out)?,
+        Val::Num(number) => {
+            let text = number.to_string();
+            if text.len() > limits::NUMBER_CHARS_MAX {
+                return Err(format!("the result has a number of more than {} characters", limits::NUMBER_CHARS_MAX));
+            }
+            out.push_str(&text);
+        }
+        Val::TStr(text) => {
+            let text = str::from_utf8(text).map_err(|_| "the result has text that is not UTF-8")?;
+            json::write_string(text, out);
+        }
+        Val::BStr(_) => return Err("the result has a byte string, which JSON cannot say".into()),
+        Val::Arr(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write(item, depth + 1, out)?;
+            }
+            out.push(']');
+        }
+        Val::Obj(members) => {
+            out.push('{');
+            for (i, (key, item)) in members.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                if !matches!(key, Val::TStr(_)) {
+                    return Err("the result has a key that is not a string".into());
+                }
+                write(key, depth + 1, out)?;
+                out.push(':');
+                write(item, depth + 1, out)?;
+            }
+            out.push('}');
+        }
+    }
+    if out.len() > limits::RESULT_BYTES_MAX {
+        return Err(format!("the result is over {} bytes", limits::RESULT_BYTES_MAX));
+    }
+    Ok(())
+}
+
+/// Whole numbers without a fraction, as jq writes them: `10 / 2` is 5.
+fn write_float(number: f64, out: &mut String) -> Result<(), String> {
+    if !number.is_finite() {
+        return Err("the result has a number that is not finite, which JSON cannot say".into());
+    }
+    let text = Val::Num(Num::Float(number)).to_string();
+    out.push_str(text.strip_suffix(".0").unwrap_or(&text));
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "jq_tests.rs"]
+mod tests;

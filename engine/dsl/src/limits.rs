@@ -1,0 +1,52 @@
+//! Every bound of the language, with its unit and its reason.
+
+/// Bytes of a document: it travels in one message of the broker.
+pub(crate) const SOURCE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Collections inside each other in a document.
+pub(crate) const SOURCE_DEPTH_MAX: usize = 64;
+
+/// Scalars and collections in a document: what a megabyte of real text holds, and no more.
+pub(crate) const NODES_MAX: usize = 400_000;
+
+/// Tasks in a document, those of its functions among them.
+pub(crate) const TASKS_MAX: usize = 10_000;
+
+/// Bytes of one expression.
+pub(crate) const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+
+/// Brackets inside each other in an expression: the parser and the interpreter recurse.
+pub(crate) const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Terms inside each other in a parsed expression: the interpreter recurses.
+pub(crate) const TERM_DEPTH_MAX: usize = 256;
+
+/// Ways in which one assignment may reach the same place: they multiply.
+pub(crate) const PLACES_MAX: usize = 64;
+
+/// Bytes of what one expression gives.
+pub(crate) const RESULT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Units of work of one evaluation: a unit is a value looked at or made, or 64 bytes of text. About 50 ms.
+pub(crate) const WORK_MAX: u64 = 4_000_000;
+
+/// Collections inside each other in a JSON value: readers and writers recurse.
+pub(crate) const JSON_DEPTH_MAX: usize = 128;
+
+/// Characters of one number: big ones take quadratic time to read and to write.
+pub(crate) const NUMBER_CHARS_MAX: usize = 1_000;
+
+/// Milliseconds in 100 years: the longest duration that an author may ask for.
+pub(crate) const DURATION_MS_MAX: u64 = 100 * 365 * 86_400_000 + 25 * 86_400_000;
+
+/// Bytes of a failed expression's own words in an error: they may quote data.
+pub(crate) const DETAIL_BYTES_MAX: usize = 200;
+
+/// Diagnostics of one document: nobody reads more.
+pub(crate) const DIAGNOSTICS_MAX: usize = 200;
+
+/// `metadata.attempts` of a step.
+pub(crate) const ATTEMPTS_MAX: u32 = 100;
+
+/// Bytes of stack for compiling: parsers recurse, and the caller's stack may be small.
+pub(crate) const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;

@@ -1,0 +1,326 @@
+//! Task lists: each task gets its number, its settings and its kind, in document order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use baton_core::{
+    TaskId,
+    workflow::{Expression, Kind, Schema, Task, Then},
+};
+
+use crate::{
+    builder::{Builder, Members, nearest, too_many},
+    diagnostic::Place,
+    document::{Reusable, object, plain},
+    json, limits,
+    tree::{Node, Value},
+};
+
+pub(crate) struct Tasks<'n> {
+    pub builder: Builder,
+    /// By task number.
+    pub drafts: Vec<Draft>,
+    pub reusable: &'n Reusable<'n>,
+    pub used: Used<'n>,
+    /// Targets of the list at hand, which may stand further down.
+    pub fixes: Vec<Fix<'n>>,
+    /// Calls of the document's own functions, whose bodies get their numbers last.
+    pub calls: Vec<(TaskId, &'n str)>,
+    pub namespace: String,
+}
+
+pub(crate) struct Draft {
+    pub task: Task,
+    pub place: Place,
+}
+
+/// Which named parts of `use` something refers to.
+#[derive(Default)]
+pub(crate) struct Used<'n> {
+    pub errors: BTreeSet<&'n str>,
+    pub retries: BTreeSet<&'n str>,
+    pub timeouts: BTreeSet<&'n str>,
+    pub functions: BTreeSet<&'n str>,
+}
+
+pub(crate) struct Fix<'n> {
+    pub task: TaskId,
+    pub slot: Slot,
+    pub target: &'n str,
+    pub place: Place,
+}
+
+/// Where a target is written to.
+#[derive(Clone, Copy)]
+pub(crate) enum Slot {
+    Then,
+    Case(usize),
+    Catch,
+}
+
+/// What every task may have.
+const COMMON: [&str; 7] = ["if", "input", "output", "export", "timeout", "then", "metadata"];
+const KINDS: [&str; 12] =
+    ["call", "for", "try", "do", "fork", "set", "switch", "raise", "wait", "emit", "listen", "run"];
+
+impl<'n> Tasks<'n> {
+    /// The tasks of a list; gives the first.
+    pub(crate) fn list(&mut self, node: &'n Node, pointer: &str, branches: bool) -> Option<TaskId> {
+        self.ids(node, pointer, branches).first().copied()
+    }
+
+    /// The tasks of a list. Branches of a fork do not follow each other and cannot name each other.
+    pub(crate) fn ids(&mut self, node: &'n Node, pointer: &str, branches: bool) -> Vec<TaskId> {
+        let items = self.builder.list(node, "a task list");
+        let outer = std::mem::take(&mut self.fixes);
+        let mut names: BTreeMap<&str, TaskId> = BTreeMap::new();
+        let mut ids = Vec::new();
+        for (i, item) in items.iter().enumerate() {
+            if too_many(self.drafts.len()) {
+                let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
+                self.builder.sink.error("too-large", item.place, message);
+                break;
+            }
+            let member = match &item.value {
+                Value::Object(members) if members.len() == 1 => &members[0],
+                _ => {
+                    let message = "an item of a task list must be an object with one key, the task's name";
+                    self.builder.sink.error_hint("invalid-type", item.place, message, "- name:\n    set: …");
+                    continue;
+                }
+            };
+            let name = member.key.as_str();
+            let place = format!("{pointer}/{i}/{}", json::escape_pointer(name));
+            let id = self.task(name, &member.value, member.place, place);
+            if names.insert(name, id).is_some() {
+                self.builder.sink.error("duplicate-task", member.place, format!("this list has another task `{name}`"));
+            }
+            if matches!(name, "continue" | "exit" | "end") {
+                let message = format!("`then: {name}` means the directive, never this task");
+                self.builder.sink.warn("directive-name", member.place, message, "give the task another name");
+            }
+            ids.push(id);
+        }
+        if !branches {
+            for pair in ids.windows(2) {
+                self.drafts[index(pair[0])].task.following = Some(pair[1]);
+            }
+        }
+        for fix in std::mem::replace(&mut self.fixes, outer) {
+            self.resolve(&fix, &names, branches);
+        }
+        ids
+    }
+
+    fn resolve(&mut self, fix: &Fix<'n>, names: &BTreeMap<&str, TaskId>, branches: bool) {
+        let sink = &mut self.builder.sink;
+        if branches {
+            let message = "the branches of a fork run at once, so none can go to another";
+            sink.error_hint("branch-target", fix.place, message, "continue, exit or end");
+            return;
+        }
+        let Some(target) = names.get(fix.target) else {
+            let hint = nearest(fix.target, names.keys().copied().chain(["continue", "exit", "end"]));
+            let hint = hint.unwrap_or_else(|| "a task of the same list, or continue, exit or end".into());
+            sink.error_hint("unknown-target", fix.place, format!("no task `{}` in this list", fix.target), hint);
+            return;
+        };
+        let then = Then::Task(*target);
+        let task = &mut self.drafts[index(fix.task)].task;
+        match (fix.slot, &mut task.kind) {
+            (Slot::Then, _) => task.then = then,
+            (Slot::Case(i), Kind::Switch { cases }) => {
+                if let Some(case) = cases.get_mut(i) {
+                    case.then = then;
+                }
+            }
+            (Slot::Catch, Kind::Try { catch, .. }) => catch.then = Some(then),
+            (Slot::Case(_) | Slot::Catch, _) => {}
+        }
+    }
+
+    /// One task, with those inside it; gives its number.
+    pub(crate) fn task(&mut self, name: &str, node: &'n Node, place: Place, pointer: String) -> TaskId {
+        let id = TaskId(u32::try_from(self.drafts.len()).unwrap_or(u32::MAX));
+        self.drafts.push(Draft { task: plain(Arc::from(name), &pointer), place });
+        let Value::Object(found) = &node.value else {
+            let message = format!("the task `{name}` must be an object, not {}", node.what());
+            self.builder.sink.error("invalid-type", node.place, message);
+            return id;
+        };
+        let Some(kind) = KINDS.iter().find(|kind| found.iter().any(|member| member.key == **kind)).copied() else {
+            let misspelt = found.iter().find_map(|member| Some((member, nearest(&member.key, KINDS.into_iter())?)));
+            let hint = misspelt.map_or_else(|| format!("one of {}", KINDS.join(", ")), |(_, hint)| hint);
+            self.builder.sink.error_hint("missing-key", place, format!("the task `{name}` does not say what to do"), hint);
+            return id;
+        };
+        let own: &[&str] = match kind {
+            "call" => &["call", "with"],
+            "for" => &["for", "while", "do"],
+            "try" => &["try", "catch"],
+            "do" => &["do"],
+            "fork" => &["fork"],
+            "set" => &["set"],
+            "switch" => &["switch"],
+            "raise" => &["raise"],
+            "wait" => &["wait"],
+            _ => {
+                if let Some(member) = found.iter().find(|member| member.key == kind) {
+                    self.builder.sink.error("unsupported", member.place, format!("`{kind}` tasks are not supported"));
+                }
+                return id;
+            }
+        };
+        let known: Vec<&str> = own.iter().chain(&COMMON).copied().collect();
+        if let Some(members) = self.builder.members(node, &format!("a `{kind}` task"), &known, &[]) {
+            self.common(id, &members);
+            if let Some(kind) = self.kind(id, kind, &members, &pointer) {
+                self.drafts[index(id)].task.kind = kind;
+            }
+        }
+        id
+    }
+
+    fn common(&mut self, id: TaskId, members: &Members<'n>) {
+        let condition = members.get("if").map(|node| self.builder.expression(node));
+        let input = members.get("input").map(|node| self.input(node)).unwrap_or_default();
+        let output = members.get("output").map(|node| self.shaped(node, "output")).unwrap_or_default();
+        let export = members.get("export").map(|node| self.shaped(node, "export")).unwrap_or_default();
+        let timeout = members.get("timeout").and_then(|node| self.timeout(node));
+        if let Some(metadata) = members.get("metadata") {
+            object(&mut self.builder, metadata, "metadata");
+        }
+        let then = members.get("then").map(|node| self.then(id, Slot::Then, node));
+        let task = &mut self.drafts[index(id)].task;
+        task.condition = condition;
+        (task.input_schema, task.input) = input;
+        (task.output_schema, task.output) = output;
+        (task.export_schema, task.export) = export;
+        task.timeout = timeout;
+        task.then = then.unwrap_or(Then::Continue);
+    }
+
+    /// `input`.
+    pub(crate) fn input(&mut self, node: &Node) -> (Option<Schema>, Option<Expression>) {
+        let Some(members) = self.builder.members(node, "`input`", &["schema", "from"], &[]) else { return (None, None) };
+        let schema = members.get("schema").and_then(|node| self.builder.schema(node));
+        (schema, members.get("from").map(|node| self.builder.transformation(node)))
+    }
+
+    /// `output` or `export`.
+    pub(crate) fn shaped(&mut self, node: &Node, what: &str) -> (Option<Schema>, Option<Expression>) {
+        let Some(members) = self.builder.members(node, &format!("`{what}`"), &["schema", "as"], &[]) else {
+            return (None, None);
+        };
+        let schema = members.get("schema").and_then(|node| self.builder.schema(node));
+        (schema, members.get("as").map(|node| self.builder.transformation(node)))
+    }
+
+    /// `timeout`: inline, or a name of `use.timeouts`.
+    pub(crate) fn timeout(&mut self, node: &'n Node) -> Option<Expression> {
+        if let Some(name) = node.as_str() {
+            let Some((found, _)) = self.reusable.timeouts.get_key_value(name).map(|(name, (node, _))| (*node, name)) else {
+                self.unknown_part("timeout", name, node.place, self.reusable.timeouts.keys().copied().collect());
+                return None;
+            };
+            self.used.timeouts.insert(name);
+            return self.timeout_inline(found);
+        }
+        self.timeout_inline(node)
+    }
+
+    pub(crate) fn timeout_inline(&mut self, node: &Node) -> Option<Expression> {
+        let members = self.builder.members(node, "a timeout", &["after"], &[])?;
+        let after = self.builder.required(&members, "after")?;
+        Some(self.builder.duration(after))
+    }
+
+    pub(crate) fn unknown_part(&mut self, what: &str, name: &str, place: Place, known: Vec<&str>) {
+        let hint = nearest(name, known.into_iter());
+        let hint = hint.unwrap_or_else(|| format!("define it under `use.{}`", plural(what)));
+        self.builder.sink.error_hint("unknown-name", place, format!("no {what} `{name}` is defined"), hint);
+    }
+
+    /// A directive at once, or a task's name for later.
+    pub(crate) fn then(&mut self, task: TaskId, slot: Slot, node: &'n Node) -> Then {
+        match self.builder.string(node, "`then`") {
+            None | Some("continue") => Then::Continue,
+            Some("exit") => Then::Exit,
+            Some("end") => Then::End,
+            Some(target) => {
+                self.fixes.push(Fix { task, slot, target, place: node.place });
+                Then::Continue
+            }
+        }
+    }
+
+    /// The bodies of `use.functions`, in order of their names.
+    pub(crate) fn functions(&mut self) {
+        let mut bodies = BTreeMap::new();
+        for (name, (node, place)) in &self.reusable.functions {
+            if too_many(self.drafts.len()) {
+                let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
+                self.builder.sink.error("too-large", *place, message);
+                break;
+            }
+            let pointer = format!("/use/functions/{}", json::escape_pointer(name));
+            let outer = std::mem::take(&mut self.fixes);
+            bodies.insert(*name, self.task(name, node, *place, pointer));
+            for fix in std::mem::replace(&mut self.fixes, outer) {
+                self.resolve(&fix, &BTreeMap::new(), false);
+            }
+        }
+        for (task, name) in std::mem::take(&mut self.calls) {
+            if let (Kind::Function { body, .. }, Some(found)) =
+                (&mut self.drafts[index(task)].task.kind, bodies.get(name))
+            {
+                *body = *found;
+            }
+        }
+    }
+
+    /// Parts of `use` that nothing refers to are checked all the same, and mentioned.
+    pub(crate) fn unused_parts(&mut self) {
+        let reusable = self.reusable;
+        let mut unused = Vec::new();
+        for (name, (node, place)) in &reusable.errors {
+            if !self.used.errors.contains(name) {
+                self.error(node);
+                unused.push(("error", *name, *place));
+            }
+        }
+        for (name, (node, place)) in &reusable.retries {
+            if !self.used.retries.contains(name) {
+                self.builder.variables.push("error".into());
+                self.retry_inline(node);
+                self.builder.variables.pop();
+                unused.push(("retry", *name, *place));
+            }
+        }
+        for (name, (node, place)) in &reusable.timeouts {
+            if !self.used.timeouts.contains(name) {
+                self.timeout_inline(node);
+                unused.push(("timeout", *name, *place));
+            }
+        }
+        for (name, (_, place)) in &reusable.functions {
+            if !self.used.functions.contains(name) {
+                unused.push(("function", *name, *place));
+            }
+        }
+        for (what, name, place) in unused {
+            let message = format!("nothing uses the {what} `{name}`");
+            self.builder.sink.warn("unused", place, message, "use it or remove it");
+        }
+    }
+}
+
+fn plural(what: &str) -> String {
+    what.strip_suffix('y').map_or_else(|| format!("{what}s"), |stem| format!("{stem}ies"))
+}
+
+pub(crate) fn index(id: TaskId) -> usize {
+    id.0 as usize
+}

@@ -1,0 +1,260 @@
+//! The streams on NATS: what they are called, how they are kept, and the connection to them.
+
+use std::time::Duration;
+
+use async_nats::{
+    ConnectOptions, ServerAddr,
+    jetstream::{
+        self,
+        consumer::{AckPolicy, PullConsumer, pull},
+        stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+    },
+};
+use baton_core::{ActivationId, Attempt, InstanceId, workflow::Function};
+use tokio::sync::watch;
+
+use crate::limits;
+
+pub const WORK_STREAM: &str = "BATON_WORK";
+pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
+pub const LEASES_BUCKET: &str = "BATON_LEASES";
+pub const SETTINGS_BUCKET: &str = "BATON_SETTINGS";
+pub const OBJECTS_BUCKET: &str = "BATON_OBJECTS";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot reach NATS at {url}")]
+    Connect { url: String, source: async_nats::ConnectError },
+    #[error("nats-server {found} is too old, 2.12 or newer is needed")]
+    TooOld { found: String },
+    #[error("cannot prepare {what} on NATS: {reason}")]
+    Prepare { what: String, reason: String },
+}
+
+pub fn log_stream(partition: u32) -> String {
+    format!("BATON_LOG_{partition}")
+}
+
+pub fn log_subject(partition: u32) -> String {
+    format!("baton.log.{partition}")
+}
+
+pub fn inbox_stream(partition: u32) -> String {
+    format!("BATON_IN_{partition}")
+}
+
+/// Where the workers of a department send what concerns instances of a partition.
+pub fn result_subject(partition: u32, department: &str) -> String {
+    format!("baton.in.{partition}.result.{department}")
+}
+
+/// The department that a result subject belongs to.
+pub fn result_department(subject: &str) -> Option<&str> {
+    let mut parts = subject.split('.').skip(3);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("result"), Some(department), None) => Some(department),
+        _ => None,
+    }
+}
+
+pub fn work_subject(function: &Function, instance: InstanceId, step: ActivationId, attempt: Attempt) -> String {
+    format!("baton.work.{}.{}.{instance}.{}.{}", function.department, function.name, step.0, attempt.0)
+}
+
+/// What a work subject says: instance, step and attempt.
+pub fn parse_work_subject(subject: &str) -> Option<(InstanceId, ActivationId, Attempt)> {
+    let mut parts = subject.split('.').skip(4);
+    let instance = uuid::Uuid::try_parse(parts.next()?).ok()?;
+    let step = parts.next()?.parse().ok()?;
+    let attempt = parts.next()?.parse().ok()?;
+    Some((InstanceId(instance.into_bytes()), ActivationId(step), Attempt(attempt)))
+}
+
+pub fn queue_consumer(department: &str, function: &str) -> String {
+    format!("{department}-{function}")
+}
+
+/// A connection to NATS, and whether it is up. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    pub client: async_nats::Client,
+    pub jetstream: jetstream::Context,
+    /// Counts the connections made: a change means that the server may have come back without its memory.
+    connections: watch::Receiver<u64>,
+    replicas: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub url: String,
+    pub credentials: Option<std::path::PathBuf>,
+    pub name: String,
+    pub replicas: usize,
+}
+
+impl Broker {
+    /// Connects, waiting for a server that is not there yet.
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        let (connected, connections) = watch::channel(0);
+        let mut connect = ConnectOptions::new()
+            .name(format!("batond {}", options.name))
+            .subscription_capacity(1 << 18)
+            .client_capacity(1 << 15)
+            .ping_interval(Duration::from_secs(5))
+            .reconnect_delay_callback(|attempts| {
+                Duration::from_millis((50 << attempts.min(5)).min(1_000)).min(Duration::from_secs(1))
+            })
+            .event_callback(move |event| {
+                match &event {
+                    async_nats::Event::Connected => connected.send_modify(|count| *count += 1),
+                    async_nats::Event::Disconnected => tracing::warn!("NATS is gone, trying to reach it again"),
+                    async_nats::Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
+                    other => tracing::debug!(event = %other, "NATS connection"),
+                }
+                async {}
+            });
+        if let Some(path) = &options.credentials {
+            connect = connect.credentials_file(path).await.map_err(|error| Error::Prepare {
+                what: "credentials".into(),
+                reason: error.to_string(),
+            })?;
+        }
+        let address: Vec<ServerAddr> =
+            options.url.split(',').filter_map(|part| part.trim().parse().ok()).collect();
+        let client = connect
+            .connect(address)
+            .await
+            .map_err(|source| Error::Connect { url: options.url.clone(), source })?;
+        let version = client.server_info().version;
+        let recent = semver::Version::parse(&version).is_ok_and(|v| v >= semver::Version::new(2, 12, 0));
+        if !recent {
+            return Err(Error::TooOld { found: version });
+        }
+        let mut jetstream = jetstream::ContextBuilder::new()
+            .timeout(limits::APPEND_TIMEOUT)
+            .ack_timeout(limits::APPEND_TIMEOUT)
+            .max_ack_inflight(1 << 16)
+            .build(client.clone());
+        jetstream.set_timeout(limits::APPEND_TIMEOUT);
+        Ok(Self { client, jetstream, connections, replicas: options.replicas })
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Changes with every connection made.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.connections.clone()
+    }
+
+    /// The log and the inbox of a partition. What is there already stays as it is.
+    pub async fn prepare_partition(&self, partition: u32) -> Result<(), Error> {
+        self.stream(Config {
+            name: log_stream(partition),
+            subjects: vec![log_subject(partition)],
+            description: Some("Baton: what has happened, the only truth".into()),
+            discard: DiscardPolicy::New,
+            deny_delete: true,
+            max_message_size: 1 << 20,
+            ..self.defaults()
+        })
+        .await?;
+        self.stream(Config {
+            name: inbox_stream(partition),
+            subjects: vec![format!("baton.in.{partition}.>")],
+            description: Some("Baton: results that wait to be taken into the log".into()),
+            discard: DiscardPolicy::New,
+            max_message_size: 1 << 20,
+            ..self.defaults()
+        })
+        .await
+    }
+
+    /// The queue of commands: kept in memory, for the log can always rebuild it.
+    pub async fn prepare_work(&self) -> Result<(), Error> {
+        self.stream(Config {
+            name: WORK_STREAM.into(),
+            subjects: vec!["baton.work.>".into()],
+            description: Some("Baton: commands that wait for workers".into()),
+            retention: RetentionPolicy::WorkQueue,
+            storage: StorageType::Memory,
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
+            max_message_size: 1 << 20,
+            ..self.defaults()
+        })
+        .await
+    }
+
+    /// The durable consumer from which the workers of one function pull.
+    pub async fn prepare_queue(&self, department: &str, function: &str) -> Result<(), Error> {
+        let name = queue_consumer(department, function);
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            filter_subject: format!("baton.work.{department}.{function}.>"),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: limits::QUEUE_ACK_WAIT,
+            max_ack_pending: limits::QUEUE_IN_HAND_MAX,
+            max_deliver: -1,
+            memory_storage: true,
+            ..Default::default()
+        };
+        let _: PullConsumer = self
+            .jetstream
+            .create_consumer_on_stream(config, WORK_STREAM)
+            .await
+            .map_err(|error| Error::Prepare { what: format!("consumer {name}"), reason: error.to_string() })?;
+        Ok(())
+    }
+
+    /// A key-value bucket; `max_age` zero keeps values for ever.
+    pub async fn bucket(&self, name: &str, max_age: Duration) -> Result<jetstream::kv::Store, Error> {
+        if let Ok(store) = self.jetstream.get_key_value(name).await {
+            return Ok(store);
+        }
+        let config = jetstream::kv::Config {
+            bucket: name.into(),
+            history: 1,
+            max_age,
+            num_replicas: self.replicas,
+            ..Default::default()
+        };
+        self.jetstream
+            .create_key_value(config)
+            .await
+            .map_err(|error| Error::Prepare { what: format!("bucket {name}"), reason: error.to_string() })
+    }
+
+    pub async fn objects(&self) -> Result<jetstream::object_store::ObjectStore, Error> {
+        if let Ok(store) = self.jetstream.get_object_store(OBJECTS_BUCKET).await {
+            return Ok(store);
+        }
+        let config = jetstream::object_store::Config {
+            bucket: OBJECTS_BUCKET.into(),
+            num_replicas: self.replicas,
+            ..Default::default()
+        };
+        self.jetstream.create_object_store(config).await.map_err(|error| Error::Prepare {
+            what: format!("object store {OBJECTS_BUCKET}"),
+            reason: error.to_string(),
+        })
+    }
+
+    fn defaults(&self) -> Config {
+        Config { num_replicas: self.replicas, allow_direct: false, ..Default::default() }
+    }
+
+    async fn stream(&self, config: Config) -> Result<(), Error> {
+        let name = config.name.clone();
+        match self.jetstream.get_or_create_stream(config).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::Prepare { what: format!("stream {name}"), reason: error.to_string() }),
+        }
+    }
+}

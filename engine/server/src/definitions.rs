@@ -1,0 +1,184 @@
+//! The workflows that were deployed: kept in a bucket, immutable, compiled once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, RwLock},
+};
+
+use async_nats::jetstream::kv::{CreateErrorKind, Store};
+use baton_core::{
+    Timestamp, Workflow,
+    workflow::{Hash, Name},
+};
+use baton_dsl::{Diagnostic, Program, Severity};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::{self, Broker};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the workflow has {} problems", .0.len())]
+    Invalid(Vec<Diagnostic>),
+    #[error("{0} exists with another text: give it a new version")]
+    VersionConflict(String),
+    #[error("the definitions cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// A workflow ready to run.
+pub struct Definition {
+    pub workflow: Arc<Workflow>,
+    pub program: Program,
+    pub source: String,
+    pub title: String,
+    pub deployed_at: Timestamp,
+}
+
+impl Definition {
+    pub fn name(&self) -> &Name {
+        &self.workflow.name
+    }
+}
+
+/// What the bucket holds.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    source: String,
+    deployed_at_ms: i64,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Definitions {
+    store: Store,
+    known: Arc<RwLock<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_hash: HashMap<Hash, Arc<Definition>>,
+    /// By namespace and name, then version.
+    by_name: BTreeMap<(Arc<str>, Arc<str>), BTreeMap<semver::Version, Arc<Definition>>>,
+}
+
+impl Definitions {
+    /// Loads what there is, and goes on to learn what other engines deploy.
+    pub async fn open(broker: &Broker) -> Result<Self, broker::Error> {
+        let store = broker.bucket(broker::DEFINITIONS_BUCKET, std::time::Duration::ZERO).await?;
+        let definitions = Self { store, known: Arc::default() };
+        definitions
+            .refresh()
+            .await
+            .map_err(|error| broker::Error::Prepare { what: "the definitions".into(), reason: error.to_string() })?;
+        Ok(definitions)
+    }
+
+    /// Reads everything that is stored.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let unavailable = |error: &dyn std::fmt::Display| Error::Unavailable(error.to_string());
+        let mut keys = self.store.keys().await.map_err(|e| unavailable(&e))?;
+        while let Some(key) = keys.next().await {
+            let key = key.map_err(|e| unavailable(&e))?;
+            let Some(value) = self.store.get(&key).await.map_err(|e| unavailable(&e))? else { continue };
+            match serde_json::from_slice::<Stored>(&value) {
+                Ok(stored) => {
+                    if let Err(error) = self.learn(stored) {
+                        tracing::error!(%key, %error, "A stored workflow no longer compiles; its instances cannot go on");
+                    }
+                }
+                Err(error) => tracing::error!(%key, %error, "A stored workflow cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is new, and what the linter warns of.
+    pub async fn deploy(&self, source: &str, now: Timestamp) -> Result<(Arc<Definition>, bool, Vec<Diagnostic>), Error> {
+        let compiled = baton_dsl::compile(source).map_err(Error::Invalid)?;
+        let name = compiled.workflow.name.clone();
+        let key = format!("{}.{}.{}", name.namespace, name.name, escaped(&name.version));
+        let stored = Stored { source: source.to_owned(), deployed_at_ms: now.0 };
+        let value = serde_json::to_vec(&stored).expect("strings are JSON");
+        let warnings = compiled.warnings.clone();
+        match self.store.create(&key, value.into()).await {
+            Ok(_) => Ok((self.learn(stored)?, true, warnings)),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                let existing = self
+                    .store
+                    .get(&key)
+                    .await
+                    .map_err(|error| Error::Unavailable(error.to_string()))?
+                    .and_then(|value| serde_json::from_slice::<Stored>(&value).ok())
+                    .ok_or_else(|| Error::Unavailable("what is stored cannot be read".into()))?;
+                if existing.source != source {
+                    return Err(Error::VersionConflict(format!(
+                        "{}/{}:{}",
+                        name.namespace, name.name, name.version
+                    )));
+                }
+                Ok((self.learn(existing)?, false, warnings))
+            }
+            Err(error) => Err(Error::Unavailable(error.to_string())),
+        }
+    }
+
+    fn learn(&self, stored: Stored) -> Result<Arc<Definition>, Error> {
+        let compiled = baton_dsl::compile(&stored.source).map_err(Error::Invalid)?;
+        let hash = compiled.workflow.hash;
+        if let Some(known) = self.by_hash(hash) {
+            return Ok(known);
+        }
+        let definition = Arc::new(Definition {
+            workflow: compiled.workflow,
+            program: compiled.program,
+            source: stored.source,
+            title: compiled.title,
+            deployed_at: Timestamp(stored.deployed_at_ms),
+        });
+        let name = definition.name();
+        let version = semver::Version::parse(&name.version).expect("the compiler takes only semantic versions");
+        let mut known = self.known.write().expect("nobody panics while holding it");
+        known.by_hash.insert(hash, Arc::clone(&definition));
+        known
+            .by_name
+            .entry((Arc::clone(&name.namespace), Arc::clone(&name.name)))
+            .or_default()
+            .insert(version, Arc::clone(&definition));
+        Ok(definition)
+    }
+
+    pub fn by_hash(&self, hash: Hash) -> Option<Arc<Definition>> {
+        self.known.read().expect("nobody panics while holding it").by_hash.get(&hash).cloned()
+    }
+
+    /// The highest version when none is named.
+    pub fn find(&self, namespace: &str, name: &str, version: Option<&str>) -> Option<Arc<Definition>> {
+        let known = self.known.read().expect("nobody panics while holding it");
+        let versions = known.by_name.get(&(Arc::from(namespace), Arc::from(name)))?;
+        match version {
+            None => versions.values().next_back().cloned(),
+            Some(version) => versions.get(&semver::Version::parse(version).ok()?).cloned(),
+        }
+    }
+
+    /// By namespace and name; of one name the highest version first.
+    pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<Definition>> {
+        let known = self.known.read().expect("nobody panics while holding it");
+        known
+            .by_name
+            .iter()
+            .filter(|((found, _), _)| namespace.is_none_or(|wanted| wanted == &**found))
+            .flat_map(|(_, versions)| versions.values().rev().cloned())
+            .collect()
+    }
+}
+
+/// Keys of a bucket may not hold a `+`.
+fn escaped(version: &str) -> String {
+    version.replace('+', "=")
+}
+
+pub fn is_error(diagnostic: &Diagnostic) -> bool {
+    matches!(diagnostic.severity, Severity::Error)
+}

@@ -1,0 +1,86 @@
+//! Why a request is refused, with the stable code that docs/errors.md explains.
+
+use baton_core::Rejection;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    InvalidId(String),
+    #[error("the page token is not one that was given out for this list")]
+    InvalidPageToken,
+    #[error("the workflow {0} is not deployed")]
+    UnknownWorkflow(String),
+    #[error("there is no instance {0}")]
+    UnknownInstance(String),
+    #[error("the idempotency key was used with another input, workflow version or labels")]
+    KeyConflict,
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("the input does not fit the workflow: {0}")]
+    InvalidInput(String),
+    #[error("the workflow has problems: {0}")]
+    InvalidWorkflow(String),
+    #[error("{0}")]
+    VersionConflict(String),
+    #[error("{0}")]
+    Rejected(Rejection),
+    #[error("too many requests wait, try again later")]
+    Overloaded,
+    #[error("the partition is not available here: {0}")]
+    PartitionUnavailable(String),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// Stable: programs may match on it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid-argument",
+            Self::InvalidId(_) => "invalid-id",
+            Self::InvalidPageToken => "invalid-page-token",
+            Self::UnknownWorkflow(_) => "unknown-workflow",
+            Self::UnknownInstance(_) => "unknown-instance",
+            Self::KeyConflict => "key-conflict",
+            Self::TooLarge(_) => "too-large",
+            Self::InvalidInput(_) => "invalid-input",
+            Self::InvalidWorkflow(_) => "invalid-workflow",
+            Self::VersionConflict(_) => "version-conflict",
+            Self::Rejected(rejection) => rejection.code(),
+            Self::Overloaded => "overloaded",
+            Self::PartitionUnavailable(_) => "partition-unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    fn grpc(&self) -> tonic::Code {
+        match self {
+            Self::Invalid(_)
+            | Self::InvalidId(_)
+            | Self::InvalidPageToken
+            | Self::TooLarge(_)
+            | Self::InvalidInput(_)
+            | Self::InvalidWorkflow(_) => tonic::Code::InvalidArgument,
+            Self::UnknownWorkflow(_) | Self::UnknownInstance(_) => tonic::Code::NotFound,
+            Self::KeyConflict | Self::VersionConflict(_) => tonic::Code::AlreadyExists,
+            Self::Rejected(_) => tonic::Code::FailedPrecondition,
+            Self::Overloaded => tonic::Code::ResourceExhausted,
+            Self::PartitionUnavailable(_) => tonic::Code::Unavailable,
+            Self::Internal(_) => tonic::Code::Internal,
+        }
+    }
+}
+
+/// The trailer that carries [`Refusal::code`].
+pub const CODE_TRAILER: &str = "baton-code";
+
+impl From<Refusal> for tonic::Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut status = Self::new(refusal.grpc(), refusal.to_string());
+        let code = tonic::metadata::MetadataValue::from_static(refusal.code());
+        status.metadata_mut().insert(CODE_TRAILER, code);
+        status
+    }
+}

@@ -1,0 +1,186 @@
+//! The server: everything of Baton that touches the world.
+//!
+//! Arrows point one way: `api`, `http` and `registry` ask `partition`; it decides with `baton-core`, appends to `log`
+//! and writes to `cache`; below stand `broker`, `wire` and the small things.
+
+pub mod api;
+pub mod broker;
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod definitions;
+pub mod error;
+pub mod http;
+pub mod large;
+pub mod lease;
+pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod partition;
+pub mod registry;
+pub mod telemetry;
+pub mod token;
+pub mod view;
+pub mod wire;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use baton_core::event::Started;
+use definitions::Definition;
+use error::Refusal;
+use sha2::{Digest, Sha256};
+
+/// What all parts of one process share.
+pub struct Engine {
+    pub name: String,
+    pub dev: bool,
+    pub broker: broker::Broker,
+    pub cache: cache::Cache,
+    pub definitions: definitions::Definitions,
+    pub leases: lease::Leases,
+    pub metrics: metrics::Metrics,
+    pub objects: async_nats::jetstream::object_store::ObjectStore,
+    pub registry: registry::Registry,
+    pub tokens: token::Key,
+    partitions: OnceLock<Vec<partition::Handle>>,
+    next: AtomicU32,
+}
+
+/// What [`Engine`] is made of.
+pub struct Parts {
+    pub name: String,
+    pub dev: bool,
+    pub broker: broker::Broker,
+    pub cache: cache::Cache,
+    pub definitions: definitions::Definitions,
+    pub leases: lease::Leases,
+    pub objects: async_nats::jetstream::object_store::ObjectStore,
+    pub tokens: token::Key,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            name: parts.name,
+            dev: parts.dev,
+            registry: registry::Registry::new(&parts.broker),
+            broker: parts.broker,
+            cache: parts.cache,
+            definitions: parts.definitions,
+            leases: parts.leases,
+            metrics: metrics::Metrics::default(),
+            objects: parts.objects,
+            tokens: parts.tokens,
+            partitions: OnceLock::new(),
+            next: AtomicU32::new(0),
+        }
+    }
+
+    /// Given once, when the owners run.
+    pub fn set_partitions(&self, handles: Vec<partition::Handle>) {
+        let _ = self.partitions.set(handles);
+    }
+
+    pub fn partitions(&self) -> &[partition::Handle] {
+        self.partitions.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub fn partitions_count(&self) -> u32 {
+        u32::try_from(self.partitions().len()).expect("there are at most 1,024")
+    }
+
+    pub fn partition(&self, number: u32) -> Option<&partition::Handle> {
+        self.partitions().get(number as usize)
+    }
+
+    /// # Errors
+    /// When an id names a partition that there is not.
+    pub fn handle(&self, number: u32) -> Result<&partition::Handle, Refusal> {
+        self.partition(number)
+            .ok_or_else(|| Refusal::UnknownInstance(format!("of partition {number}, which this engine does not have")))
+    }
+
+    /// Where a new instance goes: the same idempotency key always to the same owner.
+    pub fn partition_for(&self, started: &Started) -> u32 {
+        let count = self.partitions_count();
+        if started.key.is_empty() {
+            return self.next.fetch_add(1, Ordering::Relaxed) % count;
+        }
+        let mut hash = Sha256::new();
+        for part in [&started.name.namespace, &started.name.name, &started.key] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let digest = hash.finalize();
+        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]) % count
+    }
+
+    /// # Errors
+    /// When it is not deployed.
+    pub async fn definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<Arc<Definition>, Refusal> {
+        if let Some(found) = self.definitions.find(namespace, name, version) {
+            return Ok(found);
+        }
+        let wanted = match version {
+            Some(version) => format!("{namespace}/{name}:{version}"),
+            None => format!("{namespace}/{name}"),
+        };
+        Err(Refusal::UnknownWorkflow(wanted.chars().take(200).collect()))
+    }
+
+    /// Functions with waiting steps that no live worker offers.
+    pub fn unserved(&self) -> BTreeSet<String> {
+        let served = self.registry.served();
+        let wanted = self.partitions().iter().flat_map(|partition| partition.figures().open_steps.into_keys());
+        wanted.filter(|function| !served.contains(function)).collect()
+    }
+
+    /// # Errors
+    /// Why this process should get no requests now.
+    pub fn readiness(&self) -> Result<(), String> {
+        if !self.broker.is_up() {
+            return Err("NATS is gone".into());
+        }
+        if self.partitions().is_empty() {
+            return Err("starting".into());
+        }
+        for (number, handle) in self.partitions().iter().enumerate() {
+            let state = handle.state();
+            if !matches!(state, partition::State::Leading { .. }) {
+                return Err(format!("partition {number}: {}", state.because()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps this engine from calling itself production-ready.
+    pub fn weaknesses(&self) -> Vec<String> {
+        let mut weaknesses = Vec::new();
+        if self.dev {
+            weaknesses.push("development mode: anybody who reaches the API may do anything".into());
+        }
+        let version = self.broker.server_version();
+        if semver::Version::parse(&version).is_ok_and(|v| v < semver::Version::new(2, 15, 1)) {
+            weaknesses.push(format!("nats-server {version} is older than 2.15.1"));
+        }
+        weaknesses
+    }
+
+    /// Instances by status, as the cache has them.
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.cache.counts();
+        let names = [(2, "running"), (3, "waiting"), (4, "suspended"), (5, "cancelled"), (6, "faulted"), (7, "completed")];
+        names.map(|(status, name)| (name, counts.get(&status).copied().unwrap_or_default())).to_vec()
+    }
+}

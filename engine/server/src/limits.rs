@@ -1,0 +1,108 @@
+//! Every bound of the server, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of a value that stays in the log; larger ones go to the object store. DESIGN: claim check.
+pub const INLINE_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of events after which a batch is closed: with the last decision on top a commit stays under NATS' 1 MiB.
+pub const BATCH_BYTES: usize = 384 * 1024;
+
+/// Decisions after which a batch is closed: what is answered first must not wait for ever.
+pub const BATCH_DECISIONS: usize = 2_000;
+
+/// Bytes of a commit: NATS' default maximum payload less room for headers.
+pub const COMMIT_BYTES_MAX: usize = 1_000_000;
+
+/// Bytes of an instance's input: what one gRPC message may hold with room to spare.
+pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a workflow's source.
+pub const SOURCE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a step's output: a result fits one NATS message.
+pub const OUTPUT_BYTES_MAX: usize = 960 * 1024;
+
+/// Bytes of a command: it fits one NATS message.
+pub const COMMAND_BYTES_MAX: usize = 1_000_000;
+
+/// Bytes of each text of a worker's failure; longer ones are cut.
+pub const FAILURE_TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// Depth of a JSON value from outside: the parsers recurse.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Bytes of an idempotency key.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// Bytes of a reason that somebody gives.
+pub const REASON_BYTES_MAX: usize = 1024;
+
+/// Labels of an instance, and the bytes of each key and value.
+pub const LABELS_MAX: usize = 16;
+pub const LABEL_KEY_BYTES_MAX: usize = 63;
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// Requests that wait for a partition's owner; more are refused with `overloaded`.
+pub const REQUESTS_WAITING_MAX: usize = 16 * 1024;
+
+/// Instances that a partition keeps in memory although nothing happens to them.
+pub const IDLE_RESIDENT_MAX: usize = 2_000;
+
+/// How long nothing must have happened to an instance before it leaves memory.
+pub const IDLE_AFTER: Duration = Duration::from_secs(10);
+
+/// How often what has changed is written to the cache.
+pub const CACHE_EVERY: Duration = Duration::from_millis(250);
+
+/// Instances that wait to be written to the cache before the partition writes sooner.
+pub const CACHE_CHANGES_MAX: usize = 5_000;
+
+/// How long the broker may take to answer an append before the owner asks what became of it.
+pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often an append is tried again before the owner gives the partition up and claims it anew.
+pub const APPEND_TRIES: u32 = 60;
+
+/// A lease lives this long without its holder; longer than a restart of the broker would only delay a takeover.
+pub const LEASE_TTL: Duration = Duration::from_secs(6);
+
+/// How often a holder renews its lease.
+pub const LEASE_EVERY: Duration = Duration::from_secs(2);
+
+/// Commands that one queue lets workers hold at once.
+pub const QUEUE_IN_HAND_MAX: i64 = 20_000;
+
+/// How long a worker may hold a command without a sign of life before another gets it.
+pub const QUEUE_ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// How often workers announce themselves; they are forgotten after three times that.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+
+/// Workers and functions that are remembered: an announcement from outside must not fill memory.
+pub const WORKERS_MAX: usize = 10_000;
+pub const FUNCTIONS_PER_WORKER_MAX: usize = 256;
+
+/// How often the inbox is purged up to what the log has.
+pub const PURGE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a client may wait in `StartAndWait`, and how long it does when it does not say.
+pub const WAIT_MAX: Duration = Duration::from_secs(3600);
+pub const WAIT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Instances on one page of a list.
+pub const PAGE_MAX: u32 = 1_000;
+pub const PAGE_DEFAULT: u32 = 50;
+
+/// Events in one answer of `History`.
+pub const HISTORY_MAX: u32 = 10_000;
+pub const HISTORY_DEFAULT: u32 = 1_000;
+
+/// Events that one watcher may lag behind before it is told to begin again.
+pub const WATCH_LAG_MAX: usize = 1_024;
+
+/// How long open requests may take when the process is asked to stop.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// When the queue is looked at again after the broker did not answer.
+pub const RECONCILE_AGAIN: Duration = Duration::from_millis(500);

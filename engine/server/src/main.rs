@@ -1,0 +1,175 @@
+//! `batond`: reads the settings, starts the parts, and stops them in order.
+
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use baton_proto::v1::{
+    definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
+    workflow_service_server::WorkflowServiceServer,
+};
+use baton_server::{
+    Engine, Parts,
+    api::Api,
+    broker::{self, Broker},
+    cache::Cache,
+    config::{Config, LogFormat},
+    definitions::Definitions,
+    http,
+    lease::{Holder, Leases},
+    limits, partition, registry,
+    token::Key,
+};
+use clap::Parser;
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn,sled=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    stop_on_signal(&stop)?;
+    let engine = tokio::select! {
+        engine = start(&config) => Arc::new(engine?),
+        () = stop.cancelled() => return Ok(()),
+    };
+    if config.dev {
+        tracing::warn!("DEVELOPMENT MODE: no access control, anybody who reaches the API may do anything");
+    }
+    let leading = CancellationToken::new();
+    let mut owners = Vec::new();
+    let mut handles = Vec::new();
+    for number in 0..config.partitions {
+        let (handle, owner) = partition::spawn(Arc::clone(&engine), number, leading.clone());
+        handles.push(handle);
+        owners.push(owner);
+    }
+    engine.set_partitions(handles);
+    let registry = tokio::spawn(registry::serve(Arc::clone(&engine), stop.clone()));
+    let api = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let http = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;
+    write_addresses(&config, api.local_addr()?, http.local_addr()?)?;
+    tracing::info!(api = %api.local_addr()?, http = %http.local_addr()?, engine = %engine.name, nats = %engine.broker.server_version(), partitions = config.partitions, "batond is up");
+
+    let pages = axum::serve(http, http::routes(Arc::clone(&engine))).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let pages = tokio::spawn(pages.into_future());
+    let served = tokio::spawn(serve_api(Arc::clone(&engine), api, stop.clone()));
+    stop.cancelled().await;
+    tracing::info!("Stopping: finishing what is under way");
+    // Owners go on while open requests end, so that those are answered.
+    let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, served).await;
+    leading.cancel();
+    for owner in owners {
+        let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, owner).await;
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), pages).await;
+    registry.abort();
+    let cache = engine.cache.clone();
+    let _ = tokio::task::spawn_blocking(move || cache.flush()).await;
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+async fn start(config: &Config) -> anyhow::Result<Engine> {
+    fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
+    let id = engine_id(config)?;
+    let name = config.name.clone().unwrap_or_else(|| format!("batond-{}", &id[..8]));
+    let capacity = config.cache_mib * 1024 * 1024;
+    let cache = Cache::open(&config.data.join("sled"), capacity)
+        .with_context(|| format!("cannot open the cache in {}", config.data.display()))?;
+    let options = broker::Options {
+        url: config.nats.clone(),
+        credentials: config.nats_credentials.clone(),
+        name: name.clone(),
+        replicas: usize::from(config.replicas),
+    };
+    let broker = Broker::connect(&options).await?;
+    broker.prepare_work().await?;
+    let definitions = Definitions::open(&broker).await?;
+    let leases = Leases::open(&broker, Holder { id, name: name.clone() }).await?;
+    let objects = broker.objects().await?;
+    let tokens = Key::open(&broker).await?;
+    Ok(Engine::new(Parts { name, dev: config.dev, broker, cache, definitions, leases, objects, tokens }))
+}
+
+/// Of the data folder, which only one process can have open: the cache's own lock sees to that.
+fn engine_id(config: &Config) -> anyhow::Result<String> {
+    let path = config.data.join("engine-id");
+    if let Ok(id) = fs::read_to_string(&path)
+        && uuid::Uuid::try_parse(id.trim()).is_ok()
+    {
+        return Ok(id.trim().to_owned());
+    }
+    let id = uuid::Uuid::now_v7().to_string();
+    // The last digits are the random ones, and are what a name shows.
+    let id: String = uuid::Uuid::try_parse(&id)?.simple().to_string().chars().rev().collect();
+    let id = uuid::Uuid::try_parse(&id)?.to_string();
+    fs::write(&path, &id).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(id)
+}
+
+/// Where this process listens, for whoever started it with port 0.
+fn write_addresses(config: &Config, api: SocketAddr, http: SocketAddr) -> anyhow::Result<()> {
+    let addresses = serde_json::json!({ "api": api.to_string(), "http": http.to_string(), "pid": std::process::id() });
+    let path = config.data.join("addresses.json");
+    let fresh = config.data.join("addresses.json.new");
+    fs::write(&fresh, addresses.to_string())?;
+    fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+async fn serve_api(engine: Arc<Engine>, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(baton_proto::DESCRIPTORS)
+        .build_v1()?;
+    let ready = Arc::clone(&engine);
+    let reporting = tokio::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            every.tick().await;
+            let status = if ready.readiness().is_ok() {
+                tonic_health::ServingStatus::Serving
+            } else {
+                tonic_health::ServingStatus::NotServing
+            };
+            health.set_service_status("", status).await;
+        }
+    });
+    let api = Api::new(engine);
+    let message_bytes_max = 4 * 1024 * 1024;
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .concurrency_limit_per_connection(4_096)
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(DefinitionServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .add_service(EngineServiceServer::new(api))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .await;
+    reporting.abort();
+    Ok(served?)
+}
+
+fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signal = tokio::signal::unix::signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! What comes in through the inbox: hostile until it has been checked.
+
+use async_nats::jetstream::Message;
+use baton_core::{
+    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, Json, Timestamp,
+    error::{Standard, TYPES},
+    event::Report,
+};
+use baton_proto::v1::{self, step_result::Outcome};
+use prost::Message as _;
+
+use super::{Exit, owner::Owner, partition_of};
+use crate::{broker, limits};
+
+/// Why a result was refused; the codes stand in docs/errors.md and on the metric `baton_refused_results`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Malformed,
+    WrongToken,
+    WrongDepartment,
+    UnknownInstance,
+    NotJson,
+    TooLarge,
+    Rejected(baton_core::Rejection),
+}
+
+impl Refused {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed-result",
+            Self::WrongToken => "wrong-token",
+            Self::WrongDepartment => "wrong-department",
+            Self::UnknownInstance => "unknown-instance",
+            Self::NotJson => "result-not-json",
+            Self::TooLarge => "result-too-large",
+            Self::Rejected(rejection) => rejection.code(),
+        }
+    }
+
+    /// Whether somebody may be trying something, as against a message that came twice or late.
+    fn is_security_event(self) -> bool {
+        match self {
+            Self::WrongToken | Self::WrongDepartment | Self::Malformed => true,
+            Self::UnknownInstance | Self::NotJson | Self::TooLarge | Self::Rejected(_) => false,
+        }
+    }
+}
+
+impl Owner {
+    /// Takes one message of the inbox, whatever it holds: nothing in it may stop the partition.
+    pub(super) async fn take_message(&mut self, message: &Message) -> Result<(), Exit> {
+        let Ok(sequence) = message.info().map(|info| info.stream_sequence) else {
+            self.refuse(Refused::Malformed, "", None);
+            return Ok(());
+        };
+        if sequence <= self.inbox_position {
+            return Ok(());
+        }
+        let department = broker::result_department(&message.subject);
+        match (department, v1::ResultBatch::decode(message.payload.clone())) {
+            (Some(department), Ok(batch)) => {
+                for result in batch.results {
+                    let instance = crate::wire::instance_id(&result.instance).ok();
+                    if let Err(refused) = self.take_result(department, result).await? {
+                        self.refuse(refused, department, instance);
+                    }
+                }
+            }
+            (department, _) => self.refuse(Refused::Malformed, department.unwrap_or_default(), None),
+        }
+        self.inbox_position = sequence;
+        Ok(())
+    }
+
+    async fn take_result(&mut self, department: &str, result: v1::StepResult) -> Result<Result<(), Refused>, Exit> {
+        let Ok(id) = crate::wire::instance_id(&result.instance) else { return Ok(Err(Refused::Malformed)) };
+        let (step, attempt) = (ActivationId(result.step), Attempt(result.attempt));
+        if partition_of(id) != self.partition {
+            return Ok(Err(Refused::UnknownInstance));
+        }
+        if !self.engine.tokens.verify(&result.token, id, step, attempt) {
+            return Ok(Err(Refused::WrongToken));
+        }
+        // A step that is open knows its department without its instance being in memory.
+        if let Some(open) = self.steps.get(&(id, step))
+            && &*open.function.department != department
+        {
+            return Ok(Err(Refused::WrongDepartment));
+        }
+        let command = match command(step, attempt, result) {
+            Ok(command) => command,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if self.resident(id).await?.is_none() {
+            return Ok(Err(Refused::UnknownInstance));
+        }
+        Ok(self.decide(id, command).map_err(Refused::Rejected))
+    }
+
+    fn refuse(&self, refused: Refused, department: &str, instance: Option<InstanceId>) {
+        self.engine.metrics.result_refused(refused.code());
+        let instance = instance.map(|id| id.to_string()).unwrap_or_default();
+        if refused.is_security_event() {
+            tracing::warn!(code = refused.code(), department, instance, "A result was refused: somebody may be trying something");
+        } else {
+            tracing::debug!(code = refused.code(), department, instance, "A result was refused");
+        }
+    }
+}
+
+fn command(activation: ActivationId, attempt: Attempt, result: v1::StepResult) -> Result<Command, Refused> {
+    let report = Report {
+        worker: cut(&result.worker, 256).into(),
+        service: cut(&result.service, 256).into(),
+        started: Timestamp(result.started_ms),
+        finished: Timestamp(result.finished_ms),
+    };
+    match result.outcome.ok_or(Refused::Malformed)? {
+        Outcome::Output(output) => {
+            if output.len() > limits::OUTPUT_BYTES_MAX {
+                return Err(Refused::TooLarge);
+            }
+            let text = String::from_utf8(output).map_err(|_| Refused::NotJson)?;
+            baton_dsl::check_json(&text).map_err(|_| Refused::NotJson)?;
+            Ok(Command::CompleteStep { activation, attempt, output: Json::from_text(text), report })
+        }
+        Outcome::Failure(failure) => {
+            let retryable = failure.retryable;
+            Ok(Command::FailStep { activation, attempt, error: error(failure), retryable, report })
+        }
+    }
+}
+
+fn error(failure: v1::Failure) -> WorkflowError {
+    let text = |text: &str| (!text.is_empty()).then(|| cut(text, limits::FAILURE_TEXT_BYTES_MAX).into());
+    let kind = if failure.r#type.is_empty() {
+        format!("{TYPES}{}", Standard::Runtime.name())
+    } else {
+        cut(&failure.r#type, limits::FAILURE_TEXT_BYTES_MAX).to_owned()
+    };
+    WorkflowError {
+        kind: kind.into(),
+        status: u16::try_from(failure.status).ok().filter(|status| *status > 0).unwrap_or(500),
+        title: text(&failure.title),
+        detail: text(&failure.detail),
+        instance: None,
+    }
+}
+
+/// At most so many bytes, whole characters.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    &text[..text.floor_char_boundary(bytes_max)]
+}

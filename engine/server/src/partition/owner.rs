@@ -1,0 +1,568 @@
+//! The loop of an owner: gather, decide, append, and act only when the log has answered.
+//!
+//! One commit is in flight while the next one gathers. What is decided meanwhile is ahead of the log; should the log
+//! refuse, all of it is dropped with the owner, and nobody was told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use baton_core::{
+    ActivationId, Attempt, Command, Effect, Event, Instance, InstanceId, Rejection, Timestamp,
+    command::Timer,
+    workflow::Function,
+};
+use baton_proto::v1::{self, commit_body::Content};
+use futures::{FutureExt, StreamExt};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Exit, Figures, Reply, Request, StartedAs,
+    batch::{After, Batch},
+    persist::Flush,
+    resident::Resident,
+    work::Work,
+};
+use crate::{Engine, broker, cache, clock, definitions::Definition, error::Refusal, large, limits, log};
+
+pub(super) struct Owner {
+    pub(super) engine: Arc<Engine>,
+    pub(super) partition: u32,
+    pub(super) log: log::Log,
+    pub(super) cache: cache::Partition,
+    pub(super) work: Work,
+    pub(super) residents: HashMap<InstanceId, Resident>,
+    /// Residents that the cache does not have as they are.
+    pub(super) dirty: BTreeSet<InstanceId>,
+    /// Every step that waits for its result, of idle instances too.
+    pub(super) steps: BTreeMap<(InstanceId, ActivationId), OpenStep>,
+    pub(super) timers: BTreeSet<(Timestamp, InstanceId, ActivationId, Timer)>,
+    /// Idempotency keys that the cache does not have yet: workflow and key to instance and digest.
+    pub(super) keys: HashMap<(String, String), (InstanceId, [u8; 32])>,
+    /// Instances that have not ended.
+    pub(super) open: HashSet<InstanceId>,
+    /// Sequence of the last inbox message whose contents are decided.
+    pub(super) inbox_position: u64,
+    /// The same, as far as the log has it.
+    pub(super) inbox_committed: u64,
+    pub(super) unfinished: VecDeque<InstanceId>,
+    pub(super) batch: Batch,
+    pub(super) now: Timestamp,
+    waiters: HashMap<InstanceId, Vec<Reply<Instance>>>,
+    watchers: HashMap<InstanceId, Vec<mpsc::Sender<u64>>>,
+}
+
+pub(super) struct OpenStep {
+    pub attempt: Attempt,
+    pub function: Function,
+    pub scheduled_at: Timestamp,
+}
+
+struct InFlight {
+    answer: Pin<Box<dyn Future<Output = Result<log::Position, Exit>> + Send>>,
+    batch: Batch,
+    began: Instant,
+    inbox_position: u64,
+}
+
+impl Owner {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        partition: u32,
+        log: log::Log,
+        cache: cache::Partition,
+        work: Work,
+    ) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            partition,
+            log,
+            cache,
+            work,
+            residents: HashMap::new(),
+            dirty: BTreeSet::new(),
+            steps: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            keys: HashMap::new(),
+            open: HashSet::new(),
+            inbox_position: 0,
+            inbox_committed: 0,
+            unfinished: VecDeque::new(),
+            batch: Batch::default(),
+            now: Timestamp::default(),
+            waiters: HashMap::new(),
+            watchers: HashMap::new(),
+        }
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.log.position.epoch
+    }
+
+    pub(super) fn open_instances(&self) -> u64 {
+        self.open.len() as u64
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one loop, one arm for each thing that can happen")]
+    pub(super) async fn lead(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+        figures: &watch::Sender<Figures>,
+        stop: &CancellationToken,
+        mut losing: oneshot::Receiver<String>,
+    ) -> Result<Infallible, Exit> {
+        let mut connections = self.engine.broker.connections();
+        connections.mark_unchanged();
+        let mut connected = true;
+        self.reconcile().await?;
+        let mut inbox = self.open_inbox().await?;
+        let mut in_flight: Option<InFlight> = None;
+        let mut flush: Option<Flush> = None;
+        // No more is gathered until the log has everything: then what is in memory is what the log says.
+        let mut closing = false;
+        let mut stopping = false;
+        let mut gathered = Vec::new();
+        let mut tick = tokio::time::interval(limits::CACHE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut slow_tick = tokio::time::interval(Duration::from_secs(1));
+        slow_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut purge = Instant::now() + limits::PURGE_EVERY;
+        loop {
+            if in_flight.is_none() && !self.batch.is_empty() {
+                in_flight = self.append();
+            }
+            if closing && in_flight.is_none() && self.batch.is_empty() && flush.is_none() {
+                flush = self.flush();
+                if stopping && flush.is_none() {
+                    return Err(Exit::Shutdown);
+                }
+                closing = stopping;
+            }
+            let gathering = !closing && !self.batch.is_full();
+            let timer = self.timers.first().map(|(at, ..)| *at);
+            tokio::select! { biased;
+                appended = async { in_flight.as_mut().expect("the guard saw one").answer.as_mut().await }, if in_flight.is_some() => {
+                    let landed = in_flight.take().expect("the guard saw one");
+                    let position = appended?;
+                    self.log.position = position;
+                    self.inbox_committed = landed.inbox_position;
+                    let metrics = &self.engine.metrics;
+                    if !landed.batch.instances.is_empty() {
+                        metrics.committed(landed.began.elapsed(), landed.batch.bytes);
+                    }
+                    self.landed(position.sequence, landed.batch).await;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    closing = true;
+                }
+                holder = &mut losing => return Err(Exit::LeaseLost(holder.unwrap_or_default())),
+                written = async { flush.as_mut().expect("the guard saw one").done().await }, if flush.is_some() => {
+                    let flushed = flush.take().expect("the guard saw one");
+                    written?;
+                    self.flushed(&flushed);
+                }
+                _ = requests.recv_many(&mut gathered, 256), if gathering => {
+                    for request in gathered.drain(..) {
+                        self.request(request).await?;
+                    }
+                }
+                message = inbox.next(), if gathering => {
+                    let mut next = message;
+                    loop {
+                        match next {
+                            Some(Ok(message)) => self.take_message(&message).await?,
+                            Some(Err(error)) => {
+                                tracing::warn!(partition = self.partition, %error, "The inbox is read anew");
+                                inbox = self.open_inbox().await?;
+                                break;
+                            }
+                            None => {
+                                inbox = self.open_inbox().await?;
+                                break;
+                            }
+                        }
+                        if self.batch.is_full() {
+                            break;
+                        }
+                        match inbox.next().now_or_never() {
+                            Some(more) => next = more,
+                            None => break,
+                        }
+                    }
+                }
+                () = wait_for(timer), if gathering && timer.is_some() => self.fire_due().await?,
+                () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => self.go_on().await?,
+                _ = tick.tick() => {
+                    closing |= flush.is_none() && !self.dirty.is_empty();
+                }
+                _ = slow_tick.tick() => {
+                    figures.send_replace(self.figures());
+                    self.forget_idle();
+                    if Instant::now() >= purge {
+                        purge = Instant::now() + limits::PURGE_EVERY;
+                        self.purge_inbox();
+                    }
+                }
+                changed = connections.changed(), if connected => {
+                    connected = changed.is_ok();
+                    tracing::info!(partition = self.partition, "NATS is back: comparing the queue with the log");
+                    self.engine.registry.restore_queues().await;
+                    self.reconcile().await?;
+                }
+            }
+        }
+    }
+
+    async fn open_inbox(&self) -> Result<pull::Ordered, Exit> {
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.inbox_position + 1 },
+            ..Default::default()
+        };
+        let name = broker::inbox_stream(self.partition);
+        let mut last = String::new();
+        for _ in 0..limits::APPEND_TRIES {
+            let opened = async {
+                let stream = self.engine.broker.jetstream.get_stream_no_info(&name).await.map_err(|e| e.to_string())?;
+                let consumer = stream.create_consumer(config.clone()).await.map_err(|e| e.to_string())?;
+                consumer.messages().await.map_err(|e| e.to_string())
+            };
+            match opened.await {
+                Ok(messages) => return Ok(messages),
+                Err(error) => last = error,
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        Err(Exit::Broker(last))
+    }
+
+    /// Sends the gathered batch to the log. A batch that holds only answers needs no commit.
+    fn append(&mut self) -> Option<InFlight> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let objects = self.engine.objects.clone();
+        let large = std::mem::take(&mut batch.large);
+        let position = self.log.position;
+        let answer: Pin<Box<dyn Future<Output = _> + Send>> = if batch.instances.is_empty() {
+            Box::pin(std::future::ready(Ok(position)))
+        } else {
+            let body = v1::CommitBody {
+                at_ms: self.now.0,
+                inbox_position: self.inbox_position,
+                content: Some(Content::Batch(v1::Batch { instances: std::mem::take(&mut batch.instances) })),
+            };
+            let append = self.log.append(&body);
+            if let Some(Content::Batch(content)) = body.content {
+                batch.instances = content.instances;
+            }
+            Box::pin(async move {
+                if !large.is_empty() {
+                    large::store(&objects, large).await?;
+                }
+                Ok(append.await?)
+            })
+        };
+        let inbox_position =
+            if batch.instances.is_empty() { self.inbox_committed } else { self.inbox_position };
+        Some(InFlight { answer, batch, began: Instant::now(), inbox_position })
+    }
+
+    /// The log has answered: now the world may know.
+    async fn landed(&mut self, sequence: u64, batch: Batch) {
+        for entry in &batch.instances {
+            let Ok(id) = crate::wire::instance_id(&entry.instance) else { continue };
+            if let Some(resident) = self.residents.get_mut(&id) {
+                resident.appended(sequence);
+            }
+            if !self.watchers.is_empty()
+                && let Some(watchers) = self.watchers.get_mut(&id)
+            {
+                // Who lags behind or has gone is dropped, and reads the history again.
+                watchers.retain(|watcher| watcher.try_send(sequence).is_ok());
+            }
+        }
+        for after in batch.after {
+            match after {
+                After::Dispatch { instance, step, attempt } => {
+                    if let Some(resident) = self.residents.get(&instance) {
+                        self.work.dispatch(resident, instance, step, attempt).await;
+                    }
+                }
+                After::Withdraw { instance, step, attempt, function } => {
+                    self.work.withdraw(&function, instance, step, attempt);
+                }
+                After::Ended { instance } => {
+                    self.watchers.remove(&instance);
+                    if let Some(resident) = self.residents.get(&instance) {
+                        for waiter in self.waiters.remove(&instance).unwrap_or_default() {
+                            let _ = waiter.send(Ok(resident.instance.clone()));
+                        }
+                    }
+                }
+                After::Answer(answer) => answer(),
+            }
+        }
+        self.work.confirm();
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), Exit> {
+        match request {
+            Request::Start { id, started, definition, digest, reply } => {
+                let outcome = self.start(id, started, definition, digest)?;
+                self.answer(reply, outcome);
+            }
+            Request::Command { id, command, reply } => {
+                let outcome = match self.resident(id).await? {
+                    Some(_) => self.decide(id, command).map_err(Refusal::Rejected),
+                    None => Err(Refusal::UnknownInstance(id.to_string())),
+                };
+                let outcome = outcome.map(|()| self.residents[&id].instance.clone());
+                self.answer(reply, outcome);
+            }
+            Request::Get { id, reply } => {
+                let found = self.look(id).await?.ok_or_else(|| Refusal::UnknownInstance(id.to_string()));
+                self.answer(reply, found);
+            }
+            Request::Await { id, reply } => match self.look(id).await? {
+                None => self.answer(reply, Err(Refusal::UnknownInstance(id.to_string()))),
+                Some(instance) if instance.ended.is_some() => self.answer(reply, Ok(instance)),
+                Some(_) => {
+                    let waiters = self.waiters.entry(id).or_default();
+                    waiters.retain(|waiter| !waiter.is_closed());
+                    waiters.push(reply);
+                }
+            },
+            Request::Positions { id, watcher, reply } => {
+                let mut positions = self.cache.positions(&id.0)?;
+                if let Some(resident) = self.residents.get(&id) {
+                    positions.extend(&resident.positions);
+                }
+                positions.sort_unstable();
+                positions.dedup();
+                let known = !positions.is_empty();
+                if let Some(watcher) = watcher.filter(|_| known || self.residents.contains_key(&id)) {
+                    self.watchers.entry(id).or_default().push(watcher);
+                }
+                let found = if known || self.residents.contains_key(&id) {
+                    Ok(positions)
+                } else {
+                    Err(Refusal::UnknownInstance(id.to_string()))
+                };
+                let _ = reply.send(found);
+            }
+            Request::AttemptOpen { id, step, attempt, reply } => {
+                let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
+                let _ = reply.send(open);
+            }
+            Request::Reconcile => self.reconcile().await?,
+        }
+        Ok(())
+    }
+
+    /// Answers when the log has all that was decided before.
+    fn answer<T: Send + Sync + 'static>(&mut self, reply: Reply<T>, outcome: Result<T, Refusal>) {
+        self.batch.after.push(After::Answer(Box::new(move || {
+            let _ = reply.send(outcome);
+        })));
+    }
+
+    fn start(
+        &mut self,
+        id: InstanceId,
+        started: Arc<baton_core::event::Started>,
+        definition: Arc<Definition>,
+        digest: [u8; 32],
+    ) -> Result<Result<StartedAs, Refusal>, Exit> {
+        if !started.key.is_empty() {
+            let workflow = format!("{}/{}", started.name.namespace, started.name.name);
+            let key = (workflow, started.key.to_string());
+            let known = match self.keys.get(&key) {
+                Some(known) => Some(*known),
+                None => self
+                    .cache
+                    .by_key(&started.name.namespace, &started.name.name, &started.key)?
+                    .map(|entry| (InstanceId(entry.id), entry.request_sha256)),
+            };
+            match known {
+                Some((id, before)) if before == digest => return Ok(Ok(StartedAs { id, created: false })),
+                Some(_) => return Ok(Err(Refusal::KeyConflict)),
+                None => {}
+            }
+            let outcome = self.begin(id, started, definition, Some(digest));
+            if outcome.is_ok() {
+                self.keys.insert(key, (id, digest));
+            }
+            return Ok(outcome);
+        }
+        Ok(self.begin(id, started, definition, None))
+    }
+
+    fn begin(
+        &mut self,
+        id: InstanceId,
+        started: Arc<baton_core::event::Started>,
+        definition: Arc<Definition>,
+        digest: Option<[u8; 32]>,
+    ) -> Result<StartedAs, Refusal> {
+        let now = self.tell_time();
+        let (instance, events) = baton_core::start(&definition.workflow, &definition.program, id, started, now)
+            .map_err(|(_, error)| Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned()))?;
+        let mut resident = Resident::new(instance, definition);
+        resident.key_digest = digest;
+        self.residents.insert(id, resident);
+        self.open.insert(id);
+        self.engine.metrics.started.inc();
+        self.record(id, &events);
+        Ok(StartedAs { id, created: true })
+    }
+
+    /// Decides, and gathers what follows.
+    pub(super) fn decide(&mut self, id: InstanceId, command: Command) -> Result<(), Rejection> {
+        let now = self.tell_time();
+        let resident = self.residents.get_mut(&id).expect("callers made it resident");
+        let definition = Arc::clone(&resident.definition);
+        let events =
+            baton_core::decide(&mut resident.instance, &definition.workflow, &definition.program, now, command)?;
+        resident.touched = Instant::now();
+        if resident.instance.ended.is_none() {
+            self.open.insert(id);
+        }
+        self.record(id, &events);
+        Ok(())
+    }
+
+    fn record(&mut self, id: InstanceId, events: &[Event]) {
+        self.batch.add(id, events);
+        self.dirty.insert(id);
+        for event in events {
+            self.follow(id, event);
+        }
+        let resident = self.residents.get_mut(&id).expect("it has just been decided about");
+        resident.dirty = true;
+        if !resident.instance.ready.is_empty() && !resident.instance.suspended {
+            self.unfinished.push_back(id);
+        }
+    }
+
+    /// Keeps the indexes of steps and timers, and notes what to do when the log has answered.
+    fn follow(&mut self, id: InstanceId, event: &Event) {
+        match baton_core::effect(event) {
+            Some(Effect::DispatchStep { activation, attempt }) => {
+                if let Some(function) = self.residents[&id].function(activation).cloned() {
+                    let open = OpenStep { attempt, function, scheduled_at: self.now };
+                    self.steps.insert((id, activation), open);
+                }
+                self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
+            }
+            Some(Effect::WithdrawStep { activation, attempt }) => {
+                if let Some(open) = self.steps.remove(&(id, activation)) {
+                    let function = open.function;
+                    self.batch.after.push(After::Withdraw { instance: id, step: activation, attempt, function });
+                }
+            }
+            Some(Effect::SetTimer { activation, timer, at }) => {
+                self.timers.insert((at, id, activation, timer));
+            }
+            Some(Effect::Rearm) => {
+                for effect in baton_core::pending(&self.residents[&id].instance) {
+                    if let Effect::SetTimer { activation, timer, at } = effect {
+                        self.timers.insert((at, id, activation, timer));
+                    }
+                }
+            }
+            Some(Effect::End) => {
+                self.open.remove(&id);
+                self.engine.metrics.ended(self.residents[&id].instance.status());
+                self.batch.after.push(After::Ended { instance: id });
+            }
+            Some(Effect::Continue) | None => {}
+        }
+        if let Event::StepCompleted { activation, .. } | Event::StepFailed { activation, .. } = event
+            && let Some(settled) = self.steps.remove(&(id, *activation))
+        {
+            let seconds = self.now.since(settled.scheduled_at).0 as f64 / 1e3;
+            self.engine.metrics.step_settled(&settled.function, seconds);
+        }
+    }
+
+    /// One decision more for an instance that has work left.
+    async fn go_on(&mut self) -> Result<(), Exit> {
+        if let Some(id) = self.unfinished.pop_front()
+            && self.resident(id).await?.is_some()
+        {
+            let _ = self.decide(id, Command::Continue);
+        }
+        Ok(())
+    }
+
+    async fn fire_due(&mut self) -> Result<(), Exit> {
+        let now = self.tell_time();
+        while !self.batch.is_full()
+            && let Some(due) = self.timers.first().copied().filter(|(at, ..)| *at <= now)
+        {
+            self.timers.remove(&due);
+            let (_, id, activation, timer) = due;
+            if self.resident(id).await?.is_some()
+                && let Err(rejection) = self.decide(id, Command::FireTimer { activation, timer })
+            {
+                tracing::trace!(%rejection, instance = %id, "A timer was no longer wanted");
+            }
+        }
+        Ok(())
+    }
+
+    /// Never goes back, whatever the clock does.
+    pub(super) fn tell_time(&mut self) -> Timestamp {
+        self.now = self.now.max(clock::now());
+        self.now
+    }
+
+    fn figures(&self) -> Figures {
+        let mut open_steps: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+        for step in self.steps.values() {
+            let name = format!("{}.{}", step.function.department, step.function.name);
+            let (count, oldest) = open_steps.entry(name).or_insert((0, i64::MAX));
+            *count += 1;
+            *oldest = (*oldest).min(step.scheduled_at.0);
+        }
+        Figures {
+            log_position: self.log.position.sequence,
+            open_instances: self.open_instances(),
+            resident_instances: self.residents.len() as u64,
+            open_steps,
+        }
+    }
+
+    /// What the log has need not stay in the inbox.
+    fn purge_inbox(&self) {
+        let keep_from = self.inbox_committed + 1;
+        let jetstream = self.engine.broker.jetstream.clone();
+        let name = broker::inbox_stream(self.partition);
+        tokio::spawn(async move {
+            if let Ok(stream) = jetstream.get_stream_no_info(name).await {
+                let _ = stream.purge().sequence(keep_from).await;
+            }
+        });
+    }
+}
+
+/// Sleeps until a time on the clock, looking at the clock again at least every second: it may jump.
+async fn wait_for(at: Option<Timestamp>) {
+    let Some(at) = at else { return std::future::pending().await };
+    loop {
+        let now = clock::now();
+        if now >= at {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(at.since(now).0.min(1_000))).await;
+    }
+}

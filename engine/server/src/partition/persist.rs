@@ -1,0 +1,155 @@
+//! Between memory and the cache: what has changed goes there, what is idle lives there.
+
+use std::{future::Future, pin::Pin};
+
+use baton_core::{Instance, InstanceId};
+use tokio::time::Instant;
+
+use super::{Exit, owner::Owner, resident::Resident};
+use crate::{
+    cache::{Applied, Change, KeyChange, Summary},
+    large, limits,
+    telemetry::trace_id,
+    view::status_of,
+    wire::{self, LargeValues, hex},
+};
+
+/// A write to the cache that is under way.
+pub(super) struct Flush {
+    done: Pin<Box<dyn Future<Output = Result<(), Exit>> + Send>>,
+    /// With how many of its positions.
+    written: Vec<(InstanceId, usize)>,
+}
+
+impl Flush {
+    pub fn done(&mut self) -> impl Future<Output = Result<(), Exit>> {
+        self.done.as_mut()
+    }
+}
+
+impl Owner {
+    /// The instance in memory, fetched from the cache when it is idle.
+    pub(super) async fn resident(&mut self, id: InstanceId) -> Result<Option<&mut Resident>, Exit> {
+        if !self.residents.contains_key(&id) {
+            let Some(instance) = self.cached(id).await? else { return Ok(None) };
+            let hash = instance.started.workflow;
+            let definition =
+                self.engine.definitions.by_hash(hash).ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
+            self.residents.insert(id, Resident::new(instance, definition));
+        }
+        Ok(self.residents.get_mut(&id))
+    }
+
+    /// The instance as it is, without making it resident.
+    pub(super) async fn look(&self, id: InstanceId) -> Result<Option<Instance>, Exit> {
+        match self.residents.get(&id) {
+            Some(resident) => Ok(Some(resident.instance.clone())),
+            None => self.cached(id).await,
+        }
+    }
+
+    async fn cached(&self, id: InstanceId) -> Result<Option<Instance>, Exit> {
+        let Some(record) = self.cache.record(&id.0)? else { return Ok(None) };
+        let mut values = LargeValues::new();
+        let decoded =
+            large::decode(&self.engine.objects, &mut values, |values| wire::decode_state(&record.state, values));
+        Ok(Some(decoded.await?))
+    }
+
+    /// Begins to write what has changed. What is in memory must be what the log says: nothing decided may be waiting.
+    pub(super) fn flush(&mut self) -> Option<Flush> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut large = LargeValues::new();
+        let mut changes = Vec::with_capacity(dirty.len());
+        let mut written = Vec::with_capacity(dirty.len());
+        for id in dirty {
+            let Some(resident) = self.residents.get_mut(&id) else { continue };
+            resident.dirty = false;
+            written.push((id, resident.positions.len()));
+            changes.push(change(resident, &mut large));
+        }
+        let position = self.log.position;
+        let applied =
+            Applied { stream_created_ms: self.log.created_ms, sequence: position.sequence, chain: position.chain };
+        let cache = self.cache.clone();
+        let objects = self.engine.objects.clone();
+        let done = async move {
+            // Values that only a state refers to: an event may have had them in smaller pieces.
+            if !large.is_empty() {
+                large::store(&objects, large).await?;
+            }
+            tokio::task::spawn_blocking(move || cache.write(&changes, &applied))
+                .await
+                .map_err(|error| Exit::Broker(error.to_string()))??;
+            Ok(())
+        };
+        Some(Flush { done: Box::pin(done), written })
+    }
+
+    /// What has ended leaves memory as soon as the cache has it.
+    pub(super) fn flushed(&mut self, flush: &Flush) {
+        for (id, positions) in &flush.written {
+            let Some(resident) = self.residents.get_mut(id) else { continue };
+            resident.positions.drain(..*positions);
+            if !resident.instance.started.key.is_empty() {
+                let name = &resident.instance.started.name;
+                let workflow = format!("{}/{}", name.namespace, name.name);
+                self.keys.remove(&(workflow, resident.instance.started.key.to_string()));
+            }
+            if !resident.dirty && resident.instance.ended.is_some() {
+                self.residents.remove(id);
+            }
+        }
+    }
+
+    /// Idle instances leave memory.
+    pub(super) fn forget_idle(&mut self) {
+        if self.residents.len() <= limits::IDLE_RESIDENT_MAX {
+            return;
+        }
+        let now = Instant::now();
+        self.residents.retain(|_, resident| {
+            resident.dirty
+                || !resident.positions.is_empty()
+                || !resident.instance.ready.is_empty()
+                || now.duration_since(resident.touched) < limits::IDLE_AFTER
+        });
+    }
+}
+
+fn change(resident: &mut Resident, large: &mut LargeValues) -> Change {
+    let instance = &resident.instance;
+    let state = wire::encode_state(instance, large);
+    let key = resident.key_digest.take().map(|request_sha256| KeyChange {
+        key: instance.started.key.to_string(),
+        request_sha256,
+    });
+    Change {
+        id: instance.id.0,
+        summary: summary(instance),
+        state,
+        positions: resident.positions.clone(),
+        key,
+    }
+}
+
+fn summary(instance: &Instance) -> Summary {
+    let started = &instance.started;
+    Summary {
+        namespace: started.name.namespace.to_string(),
+        name: started.name.name.to_string(),
+        version: started.name.version.to_string(),
+        status: u8::try_from(status_of(instance) as i32).expect("there are few statuses"),
+        started_at_ms: instance.started_at.0,
+        updated_at_ms: instance.updated_at.0,
+        ended_at_ms: instance.ended.as_ref().map_or(0, |(at, _)| at.0),
+        labels: started.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        key: started.key.to_string(),
+        reason: instance.reason.as_deref().unwrap_or_default().to_owned(),
+        trace_id: trace_id(instance.id, &started.traceparent),
+        workflow_hash: started.workflow.0,
+    }
+}

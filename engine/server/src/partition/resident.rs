@@ -1,0 +1,50 @@
+//! An instance in memory, ahead of the log by what its owner has decided and not yet appended.
+
+use std::sync::Arc;
+
+use baton_core::{ActivationId, Instance, workflow::{Function, Kind}};
+use tokio::time::Instant;
+
+use crate::definitions::Definition;
+
+pub(super) struct Resident {
+    pub instance: Instance,
+    pub definition: Arc<Definition>,
+    /// Where in the log its events are, as far as the cache has not been told.
+    pub positions: Vec<u64>,
+    /// When something last happened to it here.
+    pub touched: Instant,
+    /// Digest of the request that started it, until the cache knows its idempotency key.
+    pub key_digest: Option<[u8; 32]>,
+    /// The cache does not have its present state.
+    pub dirty: bool,
+}
+
+impl Resident {
+    pub fn new(instance: Instance, definition: Arc<Definition>) -> Self {
+        Self { instance, definition, positions: Vec::new(), touched: Instant::now(), key_digest: None, dirty: false }
+    }
+
+    /// What the workers offer for an open activation.
+    pub fn function(&self, activation: ActivationId) -> Option<&Function> {
+        let task = self.instance.activations.get(&activation)?.task;
+        match &self.definition.workflow.task(task)?.kind {
+            Kind::Step { function, .. } => Some(function),
+            Kind::Do { .. }
+            | Kind::Function { .. }
+            | Kind::Set { .. }
+            | Kind::Switch { .. }
+            | Kind::For { .. }
+            | Kind::Fork { .. }
+            | Kind::Try { .. }
+            | Kind::Raise { .. }
+            | Kind::Wait { .. } => None,
+        }
+    }
+
+    pub fn appended(&mut self, sequence: u64) {
+        if self.positions.last() != Some(&sequence) {
+            self.positions.push(sequence);
+        }
+    }
+}

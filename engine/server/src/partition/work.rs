@@ -1,0 +1,195 @@
+//! Commands to the workers: published when the log has them, and again when the queue does not.
+
+use std::{
+    collections::BTreeSet,
+    future::IntoFuture,
+    time::Duration,
+};
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{self, context::PublishAckFuture, message::PublishMessage},
+};
+use baton_core::{ActivationId, Attempt, InstanceId, workflow::Function};
+use baton_proto::v1;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::{Exit, Request, owner::Owner, partition_of, resident::Resident};
+use crate::{
+    broker::{self, Broker},
+    limits, telemetry,
+    token::Key,
+};
+
+/// Publishes commands and sees to it that each arrives.
+pub(super) struct Work {
+    broker: Broker,
+    tokens: Key,
+    partition: u32,
+    /// Answers of the broker that are still to come.
+    unconfirmed: Vec<PublishAckFuture>,
+    confirmations: mpsc::UnboundedSender<Vec<PublishAckFuture>>,
+    /// To have the owner compare the queue with the log.
+    nudges: mpsc::Sender<Request>,
+}
+
+impl Work {
+    pub fn new(broker: &Broker, tokens: &Key, partition: u32, nudges: mpsc::Sender<Request>) -> Self {
+        let (confirmations, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(confirm(receiver, nudges.clone(), partition));
+        Self {
+            broker: broker.clone(),
+            tokens: tokens.clone(),
+            partition,
+            unconfirmed: Vec::new(),
+            confirmations,
+            nudges,
+        }
+    }
+
+    /// Publishes the command of a step, unless the step has moved on meanwhile.
+    pub async fn dispatch(&mut self, resident: &Resident, id: InstanceId, step: ActivationId, attempt: Attempt) {
+        let Some(open) = resident.instance.open_step(step).filter(|open| open.attempt == attempt) else { return };
+        let Some(function) = resident.function(step) else { return };
+        let definition = &resident.definition;
+        let task = resident.instance.activations.get(&step).and_then(|a| definition.workflow.task(a.task));
+        let name = definition.name();
+        let command = v1::StepCommand {
+            instance: id.0.to_vec(),
+            step: step.0,
+            attempt: attempt.0,
+            function: format!("{}.{}", function.department, function.name),
+            input: open.arguments.as_bytes().to_vec(),
+            token: self.tokens.token(id, step, attempt).to_vec(),
+            reply_subject: broker::result_subject(self.partition, &function.department),
+            deadline_ms: resident.instance.deadline(step).map_or(0, |at| at.0),
+            idempotency_key: format!("{id}/{}", step.0),
+            task: task.map(|task| task.name.to_string()).unwrap_or_default(),
+            workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            telemetry::TRACEPARENT,
+            telemetry::step_traceparent(id, &resident.instance.started.traceparent, step, attempt),
+        );
+        let message = PublishMessage::build().payload(Bytes::from(command.encode_to_vec())).headers(headers);
+        let subject = broker::work_subject(function, id, step, attempt);
+        match self.broker.jetstream.send_publish(subject, message).await {
+            Ok(confirmation) => self.unconfirmed.push(confirmation),
+            Err(error) => tracing::warn!(%error, partition = self.partition, "A command was not sent"),
+        }
+    }
+
+    /// Has somebody look whether what was published since has arrived.
+    pub fn confirm(&mut self) {
+        if !self.unconfirmed.is_empty() {
+            let _ = self.confirmations.send(std::mem::take(&mut self.unconfirmed));
+        }
+    }
+
+    /// Takes a command out of the queue, and tells the department's workers.
+    pub fn withdraw(&self, function: &Function, id: InstanceId, step: ActivationId, attempt: Attempt) {
+        let broker = self.broker.clone();
+        let subject = broker::work_subject(function, id, step, attempt);
+        let control = format!("baton.control.{}", function.department);
+        let notice = v1::StepCancellation { instance: id.0.to_vec(), step: step.0, attempt: attempt.0 };
+        tokio::spawn(async move {
+            let _ = broker.client.publish(control, notice.encode_to_vec().into()).await;
+            if let Ok(stream) = broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await
+                && let Err(error) = stream.purge().filter(&subject).await
+            {
+                // Harmless: the worker asks, or its result is refused.
+                tracing::debug!(%error, %subject, "A command was not withdrawn");
+            }
+        });
+    }
+}
+
+/// Waits for the broker's answers; should one be missing, the owner compares the queue with the log.
+async fn confirm(
+    mut batches: mpsc::UnboundedReceiver<Vec<PublishAckFuture>>,
+    nudges: mpsc::Sender<Request>,
+    partition: u32,
+) {
+    while let Some(batch) = batches.recv().await {
+        let mut missing = 0;
+        let mut last = String::new();
+        for confirmation in batch {
+            if let Err(error) = confirmation.into_future().await
+                && !is_queued_already(&error)
+            {
+                missing += 1;
+                last = error.to_string();
+            }
+        }
+        if missing > 0 {
+            tracing::warn!(partition, missing, error = %last, "Commands were not confirmed; the queue is compared with the log");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let _ = nudges.send(Request::Reconcile).await;
+        }
+    }
+}
+
+/// The command is in the queue: error 10077, "maximum messages per subject exceeded".
+fn is_queued_already(error: &jetstream::context::PublishError) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("maximum messages per subject"))
+}
+
+impl Owner {
+    /// Publishes every command that should be in the queue and is not.
+    pub(super) async fn reconcile(&mut self) -> Result<(), Exit> {
+        let wanted: Vec<_> = self.steps.iter().map(|((id, step), open)| (*id, *step, open.attempt)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let Some(queued) = self.queued().await else {
+            self.try_again_later();
+            return Ok(());
+        };
+        let missing: Vec<_> = wanted.into_iter().filter(|key| !queued.contains(key)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(partition = self.partition, missing = missing.len(), "Publishing commands that the queue does not have");
+        // What waits in the present batch goes out by itself when the log has it.
+        let undecided: BTreeSet<_> = self.batch.dispatches().collect();
+        for (id, step, attempt) in missing.into_iter().filter(|key| !undecided.contains(key)) {
+            if self.resident(id).await?.is_some() {
+                let resident = &self.residents[&id];
+                self.work.dispatch(resident, id, step, attempt).await;
+            }
+        }
+        self.work.confirm();
+        Ok(())
+    }
+
+    /// The commands of this partition in the queue; `None` when the broker does not tell.
+    async fn queued(&self) -> Option<BTreeSet<(InstanceId, ActivationId, Attempt)>> {
+        if let Err(error) = self.engine.broker.prepare_work().await {
+            tracing::debug!(%error, "The queue is not there yet");
+            return None;
+        }
+        let stream = self.engine.broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await.ok()?;
+        let mut subjects = stream.info_with_subjects("baton.work.>").await.ok()?;
+        let mut queued = BTreeSet::new();
+        while let Some((subject, _)) = subjects.try_next().await.ok()? {
+            if let Some(command) = broker::parse_work_subject(&subject)
+                && partition_of(command.0) == self.partition
+            {
+                queued.insert(command);
+            }
+        }
+        Some(queued)
+    }
+
+    fn try_again_later(&self) {
+        let nudges = self.work.nudges.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(limits::RECONCILE_AGAIN).await;
+            let _ = nudges.send(Request::Reconcile).await;
+        });
+    }
+}

@@ -1,0 +1,256 @@
+//! The workers that have announced themselves, and the queues of the functions that they offer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_nats::{Message, Subscriber};
+use baton_core::{ActivationId, Attempt, Timestamp};
+use baton_proto::v1;
+use bytes::Bytes;
+use futures::StreamExt;
+use prost::Message as _;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Engine,
+    broker::{self, Broker},
+    clock, limits,
+    partition::{Request, partition_of},
+    wire,
+};
+
+#[derive(Clone)]
+pub struct Registry {
+    broker: Broker,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By department and worker.
+    workers: HashMap<(String, String), Worker>,
+    /// Queues that were made: department and function.
+    queues: BTreeSet<(String, String)>,
+}
+
+struct Worker {
+    build: String,
+    functions: BTreeSet<String>,
+    seen: Instant,
+    seen_at: Timestamp,
+}
+
+/// A worker as `baton doctor` shows it.
+pub struct LiveWorker {
+    pub department: String,
+    pub worker: String,
+    pub build: String,
+    pub functions: Vec<String>,
+    pub seen_at: Timestamp,
+}
+
+impl Registry {
+    pub fn new(broker: &Broker) -> Self {
+        Self { broker: broker.clone(), known: Arc::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn serves(&self, department: &str, function: &str) -> bool {
+        let known = self.known();
+        known.workers.iter().any(|((found, _), worker)| found == department && worker.is_live() && worker.functions.contains(function))
+    }
+
+    /// All functions that a live worker offers, as `department.function`.
+    pub fn served(&self) -> BTreeSet<String> {
+        let known = self.known();
+        let live = known.workers.iter().filter(|(_, worker)| worker.is_live());
+        live.flat_map(|((department, _), worker)| worker.functions.iter().map(move |f| format!("{department}.{f}")))
+            .collect()
+    }
+
+    pub fn live(&self) -> Vec<LiveWorker> {
+        let known = self.known();
+        let mut live: Vec<_> = known
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.is_live())
+            .map(|((department, name), worker)| LiveWorker {
+                department: department.clone(),
+                worker: name.clone(),
+                build: worker.build.clone(),
+                functions: worker.functions.iter().cloned().collect(),
+                seen_at: worker.seen_at,
+            })
+            .collect();
+        live.sort_by(|a, b| (&a.department, &a.worker).cmp(&(&b.department, &b.worker)));
+        live
+    }
+
+    /// After the broker came back without its memory.
+    pub async fn restore_queues(&self) {
+        if let Err(error) = self.broker.prepare_work().await {
+            tracing::warn!(%error, "The work queue cannot be restored yet");
+            return;
+        }
+        let queues: Vec<_> = self.known().queues.iter().cloned().collect();
+        for (department, function) in queues {
+            if let Err(error) = self.broker.prepare_queue(&department, &function).await {
+                tracing::warn!(%error, department, function, "A queue cannot be restored yet");
+            }
+        }
+    }
+
+    async fn announce(&self, subject: &str, payload: Bytes) -> v1::AnnouncementReply {
+        let every = i64::try_from(limits::ANNOUNCE_EVERY.as_millis()).unwrap_or(i64::MAX);
+        let refuse = |code: &str, error: String| v1::AnnouncementReply {
+            error,
+            code: code.into(),
+            announce_every_ms: every,
+            ..Default::default()
+        };
+        let Ok(announcement) = v1::Announcement::decode(payload) else {
+            return refuse("malformed-announcement", "the announcement cannot be decoded".into());
+        };
+        let department = announcement.department;
+        if subject.strip_prefix("baton.announce.") != Some(&department) {
+            return refuse("wrong-department", "the subject is of another department".into());
+        }
+        let functions: BTreeSet<_> = announcement.functions.into_iter().map(|offer| offer.name).collect();
+        let names = functions.iter().chain([&department, &announcement.worker]);
+        if let Some(bad) = names.into_iter().find(|name| !is_name(name)) {
+            let error = format!("`{}` is not a name: 1 to 63 letters, digits, - and _", bad.escape_default());
+            return refuse("invalid-name", error.chars().take(200).collect());
+        }
+        if functions.len() > limits::FUNCTIONS_PER_WORKER_MAX {
+            return refuse("too-many-functions", "a worker may offer 256 functions".into());
+        }
+        for function in &functions {
+            let queue = (department.clone(), function.clone());
+            // Made again each time: it costs little, and the broker may have lost it.
+            if let Err(error) = self.broker.prepare_work().await {
+                return refuse("unavailable", error.to_string());
+            }
+            if let Err(error) = self.broker.prepare_queue(&department, function).await {
+                return refuse("unavailable", error.to_string());
+            }
+            self.known().queues.insert(queue);
+        }
+        let queues = functions.iter().map(|function| v1::Queue {
+            function: function.clone(),
+            stream: broker::WORK_STREAM.into(),
+            consumer: broker::queue_consumer(&department, function),
+            ack_wait_ms: i64::try_from(limits::QUEUE_ACK_WAIT.as_millis()).unwrap_or(i64::MAX),
+        });
+        let queues = queues.collect();
+        let mut known = self.known();
+        known.workers.retain(|_, worker| worker.is_live());
+        if known.workers.len() >= limits::WORKERS_MAX {
+            return refuse("too-many-workers", "10,000 workers have announced themselves".into());
+        }
+        let worker =
+            Worker { build: announcement.build, functions, seen: Instant::now(), seen_at: clock::now() };
+        let key = (department, announcement.worker);
+        if known.workers.insert(key.clone(), worker).is_none() {
+            tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
+        }
+        v1::AnnouncementReply { queues, announce_every_ms: every, ..Default::default() }
+    }
+}
+
+impl Worker {
+    fn is_live(&self) -> bool {
+        self.seen.elapsed() < limits::ANNOUNCE_EVERY * 3
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Answers announcements and questions about attempts until told to stop.
+pub async fn serve(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+    let client = &engine.broker.client;
+    let announcements = client.queue_subscribe("baton.announce.*", "batond".into()).await?;
+    let queries = client.subscribe("baton.attempt.*").await?;
+    let answers = answer_announcements(&engine, announcements);
+    let attempts = answer_attempts(&engine, queries);
+    let watch = watch_unserved(&engine);
+    tokio::select! { biased;
+        () = stop.cancelled() => {}
+        () = answers => {}
+        () = attempts => {}
+        () = watch => {}
+    }
+    Ok(())
+}
+
+async fn answer_announcements(engine: &Engine, announcements: Subscriber) {
+    announcements
+        .for_each_concurrent(64, async |message: Message| {
+            let Some(reply) = message.reply.clone() else { return };
+            let answer = engine.registry.announce(&message.subject, message.payload).await;
+            let _ = engine.broker.client.publish(reply, answer.encode_to_vec().into()).await;
+        })
+        .await;
+}
+
+async fn answer_attempts(engine: &Engine, queries: Subscriber) {
+    queries
+        .for_each_concurrent(1_024, async |message: Message| {
+            let Some(reply) = message.reply.clone() else { return };
+            // No answer: the partition is another engine's, or the question is not one.
+            if let Some(open) = attempt_open(engine, message.payload).await {
+                let status = v1::AttemptStatus { open };
+                let _ = engine.broker.client.publish(reply, status.encode_to_vec().into()).await;
+            }
+        })
+        .await;
+}
+
+async fn attempt_open(engine: &Engine, payload: Bytes) -> Option<bool> {
+    let query = v1::AttemptQuery::decode(payload).ok()?;
+    let id = wire::instance_id(&query.instance).ok()?;
+    let (step, attempt) = (ActivationId(query.step), Attempt(query.attempt));
+    if !engine.tokens.verify(&query.token, id, step, attempt) {
+        engine.metrics.result_refused("wrong-token");
+        return None;
+    }
+    let partition = engine.partition(partition_of(id))?;
+    let (reply, answer) = oneshot::channel();
+    partition.send(Request::AttemptOpen { id, step, attempt, reply }).ok()?;
+    answer.await.ok()
+}
+
+/// A function with waiting steps and no live worker is an incident: says so once, and again when it is over.
+async fn watch_unserved(engine: &Engine) {
+    let mut told: BTreeMap<String, ()> = BTreeMap::new();
+    let mut every = tokio::time::interval(Duration::from_secs(2));
+    let began = Instant::now();
+    loop {
+        every.tick().await;
+        // Right after the start nobody has had time to announce himself.
+        if began.elapsed() < limits::ANNOUNCE_EVERY {
+            continue;
+        }
+        let unserved = engine.unserved();
+        for function in &unserved {
+            if told.insert(function.clone(), ()).is_none() {
+                tracing::error!(%function, "Steps wait for a function that no live worker offers");
+            }
+        }
+        told.retain(|function, ()| {
+            let still = unserved.contains(function);
+            if !still {
+                tracing::info!(%function, "The function is served again");
+            }
+            still
+        });
+    }
+}

@@ -1,0 +1,362 @@
+//! Between the core's types and the bytes of the log: the only place where raw numbers and strings become ids.
+
+mod state;
+
+use std::{collections::HashMap, sync::Arc};
+
+use baton_core::{
+    ActivationId, Attempt, Error as WorkflowError, Event, InstanceId, Json, Next, TaskId, Timestamp,
+    event::{Report, Started},
+    workflow::{Hash, Name},
+};
+use baton_proto::v1::{self, event::Kind};
+use sha2::{Digest, Sha256};
+
+pub use state::{decode_state, encode_state};
+
+use crate::limits;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a field is missing or malformed: {0}")]
+    Malformed(&'static str),
+    /// Fetch it and decode again.
+    #[error("the large value {} is not at hand", hex(.0))]
+    LargeValue([u8; 32]),
+}
+
+/// Large values by the SHA-256 of their text: those that an encoding refers to, or that a decoding needs.
+pub type LargeValues = HashMap<[u8; 32], Json>;
+
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub fn instance_id(bytes: &[u8]) -> Result<InstanceId, Error> {
+    Ok(InstanceId(bytes.try_into().map_err(|_| Error::Malformed("instance id"))?))
+}
+
+fn hash(bytes: &[u8]) -> Result<[u8; 32], Error> {
+    bytes.try_into().map_err(|_| Error::Malformed("hash"))
+}
+
+pub fn encode_json(json: &Json, large: &mut LargeValues) -> v1::Json {
+    let value = if json.len() > limits::INLINE_VALUE_BYTES_MAX {
+        let sha256: [u8; 32] = Sha256::digest(json.as_str()).into();
+        large.entry(sha256).or_insert_with(|| json.clone());
+        v1::json::Value::Large(v1::LargeValue { sha256: sha256.to_vec(), bytes: json.len() as u64 })
+    } else {
+        v1::json::Value::Text(json.as_str().to_owned())
+    };
+    v1::Json { value: Some(value) }
+}
+
+fn encode_optional(json: Option<&Json>, large: &mut LargeValues) -> Option<v1::Json> {
+    json.map(|json| encode_json(json, large))
+}
+
+pub fn decode_json(json: Option<v1::Json>, large: &LargeValues) -> Result<Json, Error> {
+    decode_optional(json, large)?.ok_or(Error::Malformed("value"))
+}
+
+fn decode_optional(json: Option<v1::Json>, large: &LargeValues) -> Result<Option<Json>, Error> {
+    let Some(json) = json else { return Ok(None) };
+    match json.value.ok_or(Error::Malformed("value"))? {
+        v1::json::Value::Text(text) => Ok(Some(Json::from_text(text))),
+        v1::json::Value::Large(value) => {
+            let sha256 = hash(&value.sha256)?;
+            large.get(&sha256).cloned().map(Some).ok_or(Error::LargeValue(sha256))
+        }
+    }
+}
+
+/// The items of an array as they stand in its text.
+fn split_array(array: &Json) -> Result<Vec<Json>, Error> {
+    let items: Vec<&serde_json::value::RawValue> =
+        serde_json::from_str(array).map_err(|_| Error::Malformed("array"))?;
+    Ok(items.into_iter().map(|item| Json::from_text(item.get())).collect())
+}
+
+pub fn encode_error(error: &WorkflowError) -> v1::Error {
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+    v1::Error {
+        r#type: error.kind.to_string(),
+        status: error.status.into(),
+        title: text(&error.title),
+        detail: text(&error.detail),
+        instance: text(&error.instance),
+    }
+}
+
+fn decode_error(error: Option<v1::Error>) -> Result<WorkflowError, Error> {
+    let error = error.ok_or(Error::Malformed("error"))?;
+    Ok(WorkflowError {
+        kind: error.r#type.into(),
+        status: u16::try_from(error.status).map_err(|_| Error::Malformed("error status"))?,
+        title: error.title.map(Into::into),
+        detail: error.detail.map(Into::into),
+        instance: error.instance.map(Into::into),
+    })
+}
+
+fn encode_next(next: Next) -> Option<v1::Next> {
+    let to = match next {
+        Next::Task(task) => v1::next::To::Task(task.0),
+        Next::Exit => v1::next::To::Exit(true),
+        Next::End => v1::next::To::End(true),
+    };
+    Some(v1::Next { to: Some(to) })
+}
+
+fn decode_next(next: Option<v1::Next>) -> Result<Next, Error> {
+    match next.and_then(|next| next.to).ok_or(Error::Malformed("next"))? {
+        v1::next::To::Task(task) => Ok(Next::Task(TaskId(task))),
+        v1::next::To::Exit(_) => Ok(Next::Exit),
+        v1::next::To::End(_) => Ok(Next::End),
+    }
+}
+
+fn encode_started(started: &Started, large: &mut LargeValues) -> v1::InstanceStarted {
+    v1::InstanceStarted {
+        workflow: started.workflow.0.to_vec(),
+        input: Some(encode_json(&started.input, large)),
+        key: started.key.to_string(),
+        labels: started.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        traceparent: started.traceparent.to_string(),
+        namespace: started.name.namespace.to_string(),
+        name: started.name.name.to_string(),
+        version: started.name.version.to_string(),
+    }
+}
+
+fn decode_started(started: v1::InstanceStarted, large: &LargeValues) -> Result<Arc<Started>, Error> {
+    Ok(Arc::new(Started {
+        workflow: Hash(hash(&started.workflow)?),
+        name: Name {
+            namespace: started.namespace.into(),
+            name: started.name.into(),
+            version: started.version.into(),
+        },
+        input: decode_json(started.input, large)?,
+        key: started.key.into(),
+        labels: started.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        traceparent: started.traceparent.into(),
+    }))
+}
+
+fn encode_report(report: &Report) -> Option<v1::StepReport> {
+    Some(v1::StepReport {
+        worker: report.worker.to_string(),
+        service: report.service.to_string(),
+        started_ms: report.started.0,
+        finished_ms: report.finished.0,
+    })
+}
+
+fn decode_report(report: Option<v1::StepReport>) -> Report {
+    let report = report.unwrap_or_default();
+    Report {
+        worker: report.worker.into(),
+        service: report.service.into(),
+        started: Timestamp(report.started_ms),
+        finished: Timestamp(report.finished_ms),
+    }
+}
+
+/// Milliseconds, 0 for never.
+fn ms(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, |at| at.0)
+}
+
+fn at(ms: i64) -> Option<Timestamp> {
+    (ms != 0).then_some(Timestamp(ms))
+}
+
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
+pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
+    let kind = match event {
+        Event::InstanceStarted(started) => Kind::InstanceStarted(encode_started(started, large)),
+        Event::TaskEntered { activation, parent, task, raw_input, input, deadline, branch } => {
+            Kind::TaskEntered(v1::TaskEntered {
+                activation: activation.0,
+                parent: parent.0,
+                task: task.0,
+                raw_input: encode_optional(raw_input.as_ref(), large),
+                input: encode_optional(input.as_ref(), large),
+                deadline_ms: ms(*deadline),
+                branch: *branch,
+            })
+        }
+        Event::TaskSkipped { parent, task, next } => {
+            Kind::TaskSkipped(v1::TaskSkipped { parent: parent.0, task: task.0, next: encode_next(*next) })
+        }
+        Event::TaskCompleted { activation, output, context, next } => Kind::TaskCompleted(v1::TaskCompleted {
+            activation: activation.0,
+            output: encode_optional(output.as_ref(), large),
+            context: encode_optional(context.as_ref(), large),
+            next: encode_next(*next),
+        }),
+        Event::TaskFaulted { activation, error } => {
+            Kind::TaskFaulted(v1::TaskFaulted { activation: activation.0, error: Some(encode_error(error)) })
+        }
+        Event::StepScheduled { activation, attempt, arguments } => Kind::StepScheduled(v1::StepScheduled {
+            activation: activation.0,
+            attempt: attempt.0,
+            arguments: encode_optional(arguments.as_ref(), large),
+        }),
+        Event::StepCompleted { activation, attempt, output, report } => Kind::StepCompleted(v1::StepCompleted {
+            activation: activation.0,
+            attempt: attempt.0,
+            output: Some(encode_json(output, large)),
+            report: encode_report(report),
+        }),
+        Event::StepFailed { activation, attempt, error, retry_at, report } => Kind::StepFailed(v1::StepFailed {
+            activation: activation.0,
+            attempt: attempt.0,
+            error: Some(encode_error(error)),
+            retry_at_ms: ms(*retry_at),
+            report: encode_report(report),
+        }),
+        Event::StepCancelled { activation, attempt } => {
+            Kind::StepCancelled(v1::StepCancelled { activation: activation.0, attempt: attempt.0 })
+        }
+        Event::TimerStarted { activation, fire_at } => {
+            Kind::TimerStarted(v1::TimerStarted { activation: activation.0, fire_at_ms: fire_at.0 })
+        }
+        Event::TimerFired { activation } => Kind::TimerFired(v1::TimerFired { activation: activation.0 }),
+        Event::LoopStarted { activation, items } => Kind::LoopStarted(v1::LoopStarted {
+            activation: activation.0,
+            items: Some(encode_json(&Json::array(items), large)),
+        }),
+        Event::LoopIterated { activation, index } => {
+            Kind::LoopIterated(v1::LoopIterated { activation: activation.0, index: *index })
+        }
+        Event::ForkStarted { activation, branches, compete } => Kind::ForkStarted(v1::ForkStarted {
+            activation: activation.0,
+            branches: *branches,
+            compete: *compete,
+        }),
+        Event::ErrorCaught { activation, error } => {
+            Kind::ErrorCaught(v1::ErrorCaught { activation: activation.0, error: Some(encode_error(error)) })
+        }
+        Event::RetryScheduled { activation, attempt, error, fire_at } => {
+            Kind::RetryScheduled(v1::RetryScheduled {
+                activation: activation.0,
+                attempt: attempt.0,
+                error: Some(encode_error(error)),
+                fire_at_ms: fire_at.0,
+            })
+        }
+        Event::InstanceSuspended { reason } => {
+            Kind::InstanceSuspended(v1::InstanceSuspended { reason: reason.to_string() })
+        }
+        Event::InstanceResumed => Kind::InstanceResumed(v1::InstanceResumed {}),
+        Event::InstanceCompleted { output } => {
+            Kind::InstanceCompleted(v1::InstanceCompleted { output: Some(encode_json(output, large)) })
+        }
+        Event::InstanceFaulted { error } => {
+            Kind::InstanceFaulted(v1::InstanceFaulted { error: Some(encode_error(error)) })
+        }
+        Event::InstanceCancelled { reason, terminated } => Kind::InstanceCancelled(v1::InstanceCancelled {
+            reason: reason.to_string(),
+            terminated: *terminated,
+        }),
+        Event::InstanceRerun { task, input, context } => Kind::InstanceRerun(v1::InstanceRerun {
+            task: task.0,
+            input: Some(encode_json(input, large)),
+            context: Some(encode_json(context, large)),
+        }),
+    };
+    v1::Event { kind: Some(kind) }
+}
+
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
+pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Error> {
+    let activation = ActivationId;
+    Ok(match event.kind.ok_or(Error::Malformed("event of an unknown kind"))? {
+        Kind::InstanceStarted(e) => Event::InstanceStarted(decode_started(e, large)?),
+        Kind::TaskEntered(e) => Event::TaskEntered {
+            activation: activation(e.activation),
+            parent: activation(e.parent),
+            task: TaskId(e.task),
+            raw_input: decode_optional(e.raw_input, large)?,
+            input: decode_optional(e.input, large)?,
+            deadline: at(e.deadline_ms),
+            branch: e.branch,
+        },
+        Kind::TaskSkipped(e) => Event::TaskSkipped {
+            parent: activation(e.parent),
+            task: TaskId(e.task),
+            next: decode_next(e.next)?,
+        },
+        Kind::TaskCompleted(e) => Event::TaskCompleted {
+            activation: activation(e.activation),
+            output: decode_optional(e.output, large)?,
+            context: decode_optional(e.context, large)?,
+            next: decode_next(e.next)?,
+        },
+        Kind::TaskFaulted(e) => {
+            Event::TaskFaulted { activation: activation(e.activation), error: decode_error(e.error)? }
+        }
+        Kind::StepScheduled(e) => Event::StepScheduled {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            arguments: decode_optional(e.arguments, large)?,
+        },
+        Kind::StepCompleted(e) => Event::StepCompleted {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            output: decode_json(e.output, large)?,
+            report: decode_report(e.report),
+        },
+        Kind::StepFailed(e) => Event::StepFailed {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            error: decode_error(e.error)?,
+            retry_at: at(e.retry_at_ms),
+            report: decode_report(e.report),
+        },
+        Kind::StepCancelled(e) => {
+            Event::StepCancelled { activation: activation(e.activation), attempt: Attempt(e.attempt) }
+        }
+        Kind::TimerStarted(e) => {
+            Event::TimerStarted { activation: activation(e.activation), fire_at: Timestamp(e.fire_at_ms) }
+        }
+        Kind::TimerFired(e) => Event::TimerFired { activation: activation(e.activation) },
+        Kind::LoopStarted(e) => Event::LoopStarted {
+            activation: activation(e.activation),
+            items: split_array(&decode_json(e.items, large)?)?,
+        },
+        Kind::LoopIterated(e) => Event::LoopIterated { activation: activation(e.activation), index: e.index },
+        Kind::ForkStarted(e) => Event::ForkStarted {
+            activation: activation(e.activation),
+            branches: e.branches,
+            compete: e.compete,
+        },
+        Kind::ErrorCaught(e) => {
+            Event::ErrorCaught { activation: activation(e.activation), error: decode_error(e.error)? }
+        }
+        Kind::RetryScheduled(e) => Event::RetryScheduled {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            error: decode_error(e.error)?,
+            fire_at: Timestamp(e.fire_at_ms),
+        },
+        Kind::InstanceSuspended(e) => Event::InstanceSuspended { reason: e.reason.into() },
+        Kind::InstanceResumed(_) => Event::InstanceResumed,
+        Kind::InstanceCompleted(e) => Event::InstanceCompleted { output: decode_json(e.output, large)? },
+        Kind::InstanceFaulted(e) => Event::InstanceFaulted { error: decode_error(e.error)? },
+        Kind::InstanceCancelled(e) => {
+            Event::InstanceCancelled { reason: e.reason.into(), terminated: e.terminated }
+        }
+        Kind::InstanceRerun(e) => Event::InstanceRerun {
+            task: TaskId(e.task),
+            input: decode_json(e.input, large)?,
+            context: decode_json(e.context, large)?,
+        },
+    })
+}

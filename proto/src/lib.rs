@@ -1,0 +1,10 @@
+//! Baton's wire, generated from `proto/baton/v1`: the log, the worker protocol and the API.
+
+/// Package `baton.v1`. The .proto files say what each message and field means.
+#[expect(clippy::pedantic, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("baton.v1");
+}
+
+/// All of the above as an encoded `FileDescriptorSet`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

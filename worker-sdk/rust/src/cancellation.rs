@@ -1,0 +1,29 @@
+//! Listens for attempts that are no longer wanted.
+
+use std::sync::Arc;
+
+use async_nats::Subscriber;
+use baton_proto::v1;
+use futures::StreamExt;
+use prost::Message;
+
+use crate::{desk::Desk, in_hand::AttemptId};
+
+/// Works until it is dropped.
+pub(crate) async fn run(desk: Arc<Desk>, mut control: Subscriber) {
+    while let Some(message) = control.next().await {
+        match v1::StepCancellation::decode(message.payload) {
+            Ok(cancellation) => {
+                let held = AttemptId::of_cancellation(&cancellation)
+                    .is_some_and(|id| desk.in_hand.cancel(id));
+                tracing::debug!(
+                    step = cancellation.step,
+                    attempt = cancellation.attempt,
+                    held,
+                    "an attempt was cancelled"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "a cancellation cannot be read"),
+        }
+    }
+}
