@@ -85,7 +85,7 @@ pub(crate) async fn all(
         process.restart()?;
         worker.ready = now_ms();
         worker.first_end = first_end(&mut ends, worker.restarted, total).await?;
-        say(bar, "the worker is back, and instances end again");
+        say(bar, "the worker is back; what the dead one held comes back to it within 30 s");
         anyhow::Ok((engine, worker))
     };
     let (runs, (engine, worker)) = tokio::try_join!(run_all(&api, rows, bar, ended), kills)?;

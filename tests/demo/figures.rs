@@ -28,7 +28,10 @@ pub(crate) struct Figures {
     pub(crate) elapsed_ms: i64,
     pub(crate) engine_ready_after_ms: i64,
     pub(crate) engine_first_end_after_ms: Option<i64>,
+    /// When the last instance ended that was under way at the kill.
+    pub(crate) engine_last_end_after_ms: Option<i64>,
     pub(crate) worker_first_end_after_ms: Option<i64>,
+    pub(crate) worker_last_end_after_ms: Option<i64>,
     pub(crate) checks: Vec<Check>,
 }
 
@@ -127,7 +130,9 @@ pub(crate) fn count(material: &Material<'_>) -> Result<Figures> {
         elapsed_ms: ends - begins,
         engine_ready_after_ms: material.engine.ready - material.engine.restarted,
         engine_first_end_after_ms: since(material.engine.restarted, material.engine.first_end),
+        engine_last_end_after_ms: last_end(runs, material.engine),
         worker_first_end_after_ms: since(material.worker.restarted, material.worker.first_end),
+        worker_last_end_after_ms: last_end(runs, material.worker),
         checks: Vec::new(),
     };
     let orders = expected_runs.iter().filter(|expected| expected.ordered).count();
@@ -140,6 +145,12 @@ impl Figures {
     pub(crate) fn adds_up(&self) -> bool {
         self.checks.iter().all(|check| check.ok)
     }
+}
+
+fn last_end(runs: &[Run], kill: &Kill) -> Option<i64> {
+    let under_way =
+        runs.iter().filter(|run| run.started_ms < kill.killed && run.ended_ms > kill.restarted);
+    under_way.map(|run| run.ended_ms - kill.restarted).max()
 }
 
 fn tally(name: &'static str, entries: &[Entry]) -> Effects {

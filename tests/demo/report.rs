@@ -62,7 +62,15 @@ fn summary(figures: &Figures) -> Table {
         |ms: Option<i64>| ms.map_or_else(|| "none was left".to_owned(), |ms| format!("{ms} ms"));
     row("batond killed: ready again after", format!("{} ms", figures.engine_ready_after_ms));
     row("batond killed: next instance ended after", after(figures.engine_first_end_after_ms));
+    row(
+        "batond killed: all that were under way ended after",
+        after(figures.engine_last_end_after_ms),
+    );
     row("worker killed: next instance ended after", after(figures.worker_first_end_after_ms));
+    row(
+        "worker killed: all that were under way ended after",
+        after(figures.worker_last_end_after_ms),
+    );
     table
 }
 

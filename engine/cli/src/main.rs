@@ -109,16 +109,19 @@ fn complain(error: &Error, json: bool, paint: Paint) {
     let _ = if json {
         writeln!(out, "{}", error.json())
     } else {
-        if let Error::RefusedWorkflow { lines, .. } = error {
-            for line in lines {
-                let _ = writeln!(out, "{line}");
-            }
+        let mut message = error.to_string();
+        if let Error::RefusedWorkflow { file, lines, .. } = error
+            && !lines.is_empty()
+        {
+            // The lines say it all, and the engine's own message would say it again.
+            let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+            message = format!("{file} was refused");
         }
         // Only what the engine says has codes that are explained in its pages.
         let code = if error.status() == 2 { format!(" ({})", error.code()) } else { String::new() };
         writeln!(
             out,
-            "{} {error}{}",
+            "{} {message}{}",
             paint.apply(Tone::Bad, "error:"),
             paint.apply(Tone::Dim, &code)
         )

@@ -10,17 +10,14 @@ use crate::{
     json::Json,
 };
 
+/// What somebody asks of an instance.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Go on after a decision that had reached its bound.
     Continue,
-    CompleteStep {
-        activation: ActivationId,
-        attempt: Attempt,
-        output: Json,
-        report: Report,
-    },
-    /// `retryable`: another attempt may go better.
+    /// A worker has done the step.
+    CompleteStep { activation: ActivationId, attempt: Attempt, output: Json, report: Report },
+    /// A worker could not do the step. `retryable`: another attempt may go better.
     FailStep {
         activation: ActivationId,
         attempt: Attempt,
@@ -29,26 +26,17 @@ pub enum Command {
         report: Report,
     },
     /// The time has come that an effect [`crate::Effect::SetTimer`] asked to be told of.
-    FireTimer {
-        activation: ActivationId,
-        timer: Timer,
-    },
-    Cancel {
-        reason: Arc<str>,
-    },
-    Terminate {
-        reason: Arc<str>,
-    },
-    Suspend {
-        reason: Arc<str>,
-    },
+    FireTimer { activation: ActivationId, timer: Timer },
+    /// End it; the reason is for people.
+    Cancel { reason: Arc<str> },
+    /// End it at once; the reason is for people.
+    Terminate { reason: Arc<str> },
+    /// Begin nothing new until it is resumed: steps in workers' hands may still be answered, timers wait.
+    Suspend { reason: Arc<str> },
+    /// Go on after a suspension.
     Resume,
-    /// `input` and `context` are those that the task had when it was last entered.
-    Rerun {
-        task: TaskId,
-        input: Json,
-        context: Json,
-    },
+    /// Go on, after the end, from a task of the outermost list; `input` and `context` are those that the task had when it was last entered.
+    Rerun { task: TaskId, input: Json, context: Json },
 }
 
 /// What an activation waits for.
@@ -67,7 +55,9 @@ pub enum Rejection {
     InstanceEnded,
     /// The instance has not ended.
     InstanceOpen,
+    /// It is suspended: nothing begins, and timers wait.
     InstanceSuspended,
+    /// There is nothing to resume.
     InstanceNotSuspended,
     /// No such step is open.
     UnknownStep,

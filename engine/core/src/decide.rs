@@ -89,7 +89,7 @@ pub fn decide(
         }
         Command::FireTimer { activation, timer } => {
             expect_timer(decision.instance, activation, timer, now)?;
-            decision.fire(activation, timer)?;
+            decision.fire(activation, timer);
         }
         Command::Cancel { reason } => decision.cancel(reason, false),
         Command::Terminate { reason } => decision.cancel(reason, true),
@@ -147,7 +147,11 @@ fn expect_timer(
     now: Timestamp,
 ) -> Result<(), Rejection> {
     let at = instance.activations.get(&id).and_then(|activation| activation.timer(timer));
-    if at.is_some_and(|at| at <= now) { Ok(()) } else { Err(Rejection::StaleTimer) }
+    if at.is_none_or(|at| at > now) {
+        return Err(Rejection::StaleTimer);
+    }
+    // Time stands still, but answers count. Resuming sets the timers again.
+    if instance.suspended { Err(Rejection::InstanceSuspended) } else { Ok(()) }
 }
 
 /// The document itself is entered: the same way whenever it is, because only the input has a say.
@@ -249,26 +253,20 @@ impl<'a> Decision<'a> {
         self.record(Event::StepFailed { activation, attempt, error, retry_at, report });
     }
 
-    fn fire(&mut self, id: ActivationId, timer: Timer) -> Result<(), Rejection> {
+    fn fire(&mut self, id: ActivationId, timer: Timer) {
         match timer {
-            Timer::Deadline => {
-                let error = Error::timeout().at(&self.task(id).pointer);
-                self.fault(id, error);
-            }
+            Timer::Deadline => self.fault(id, Error::timeout().at(&self.task(id).pointer)),
             Timer::Due => {
-                if let Some(step) = self.activation(id).phase.step() {
-                    let attempt = step.attempt.next();
-                    // Nothing new begins while suspended; resuming sets the timer again.
-                    if self.instance.suspended {
-                        return Err(Rejection::InstanceSuspended);
+                let step = self.activation(id).phase.step();
+                let event = match step.map(|step| step.attempt.next()) {
+                    Some(attempt) => {
+                        Event::StepScheduled { activation: id, attempt, arguments: None }
                     }
-                    self.record(Event::StepScheduled { activation: id, attempt, arguments: None });
-                } else {
-                    self.record(Event::TimerFired { activation: id });
-                }
+                    None => Event::TimerFired { activation: id },
+                };
+                self.record(event);
             }
         }
-        Ok(())
     }
 
     fn cancel(&mut self, reason: Arc<str>, terminated: bool) {

@@ -9,6 +9,7 @@ use crate::{
     instance::Instance,
 };
 
+/// Something that the world must do, once the log has the event that asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// Give [`crate::Command::Continue`]: there is more to decide.
@@ -19,7 +20,7 @@ pub enum Effect {
     WithdrawStep { activation: ActivationId, attempt: Attempt },
     /// Give [`crate::Command::FireTimer`] when the time has come. Given too often or too late does no harm.
     SetTimer { activation: ActivationId, timer: Timer, at: Timestamp },
-    /// Set every timer of [`pending`] again.
+    /// Set every timer of [`pending`] again: those that were due while it was suspended have been refused.
     Rearm,
     /// Tell whoever waits that the instance has ended.
     End,

@@ -7,13 +7,16 @@ pub const TYPES: &str = "https://open-workflow-specification.org/dsl/errors/type
 /// Where they began before the specification moved; filters may still use it.
 pub const TYPES_BEFORE: &str = "https://serverlessworkflow.io/spec/1.0.0/errors/";
 
+/// An error of the workflow, which its author may catch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// URI of the kind of error.
     pub kind: Arc<str>,
     /// As an HTTP status.
     pub status: u16,
+    /// A short summary for people.
     pub title: Option<Arc<str>>,
+    /// What happened this time, for people.
     pub detail: Option<Arc<str>>,
     /// JSON pointer of the task that raised it.
     pub instance: Option<Arc<str>>,
@@ -22,17 +25,26 @@ pub struct Error {
 /// The kinds that the language names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standard {
+    /// The workflow itself is wrong.
     Configuration,
+    /// A value does not fit its schema.
     Validation,
+    /// An expression failed.
     Expression,
+    /// Who asks is not known.
     Authentication,
+    /// Who asks may not.
     Authorization,
+    /// It took too long.
     Timeout,
+    /// Somebody else could not be reached or failed.
     Communication,
+    /// The engine could not go on.
     Runtime,
 }
 
 impl Standard {
+    /// As it ends the URI.
     pub fn name(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
@@ -46,6 +58,7 @@ impl Standard {
         }
     }
 
+    /// As an HTTP status.
     pub fn status(self) -> u16 {
         match self {
             Self::Configuration | Self::Validation | Self::Expression => 400,
@@ -58,6 +71,7 @@ impl Standard {
 }
 
 impl Error {
+    /// One of the standard errors, raised nowhere yet.
     pub fn standard(standard: Standard, title: &str, detail: &str) -> Self {
         let mut kind = String::from(TYPES);
         kind.push_str(standard.name());

@@ -14,6 +14,7 @@ use crate::{
 /// answer. An `Err` is an error of the workflow, which its author may catch; it needs no `instance`.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 pub trait Evaluator {
+    /// Any JSON value.
     fn value(&self, expression: Expression, scope: &Scope<'_>) -> Result<Json, Error>;
 
     /// jq's truth: everything but `false` and `null`.
@@ -31,13 +32,16 @@ pub trait Evaluator {
     /// As an expression sees it: `{"type": …, "status": …, …}`.
     fn error_value(&self, error: &Error) -> Json;
 
+    /// Whether the value fits the schema.
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error>;
 }
 
 /// What an expression can see.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
+    /// `$workflow`: the definition, with the instance.
     pub workflow: &'a Workflow,
+    /// `$context` and what `$workflow` says of the run.
     pub instance: &'a Instance,
     /// `.`
     pub value: &'a Json,
@@ -51,8 +55,10 @@ pub struct Scope<'a> {
     pub variables: &'a [(Arc<str>, Json)],
 }
 
+/// The task that an expression belongs to.
 #[derive(Clone, Copy)]
 pub struct TaskScope<'a> {
+    /// `$task.name`
     pub name: &'a Arc<str>,
     /// JSON pointer; `$task.reference`.
     pub pointer: &'a Arc<str>,
@@ -60,5 +66,6 @@ pub struct TaskScope<'a> {
     pub raw_input: &'a Json,
     /// What came out before `output.as`; `$task.output`.
     pub raw_output: Option<&'a Json>,
+    /// `$task.startedAt`
     pub started_at: Timestamp,
 }

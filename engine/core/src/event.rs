@@ -9,8 +9,10 @@ use crate::{
     workflow::{Hash, Name},
 };
 
+/// One thing that has happened, as the log keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// It began; what the state holds from then on.
     InstanceStarted(Arc<Started>),
     /// A task begins. `raw_input` and `input` are absent when they are what the parent holds.
     TaskEntered {
@@ -23,11 +25,7 @@ pub enum Event {
         branch: u32,
     },
     /// Its `if` was false.
-    TaskSkipped {
-        parent: ActivationId,
-        task: TaskId,
-        next: Next,
-    },
+    TaskSkipped { parent: ActivationId, task: TaskId, next: Next },
     /// `output` is absent when it is the activation's own value, `context` when it stays as it was.
     TaskCompleted {
         activation: ActivationId,
@@ -36,22 +34,12 @@ pub enum Event {
         next: Next,
     },
     /// The error goes on to the task around it.
-    TaskFaulted {
-        activation: ActivationId,
-        error: Error,
-    },
+    TaskFaulted { activation: ActivationId, error: Error },
     /// `arguments` are absent on later attempts.
-    StepScheduled {
-        activation: ActivationId,
-        attempt: Attempt,
-        arguments: Option<Json>,
-    },
-    StepCompleted {
-        activation: ActivationId,
-        attempt: Attempt,
-        output: Json,
-        report: Report,
-    },
+    StepScheduled { activation: ActivationId, attempt: Attempt, arguments: Option<Json> },
+    /// A worker has done the step.
+    StepCompleted { activation: ActivationId, attempt: Attempt, output: Json, report: Report },
+    /// A worker could not do the step; without `retry_at` its task faults.
     StepFailed {
         activation: ActivationId,
         attempt: Attempt,
@@ -60,72 +48,47 @@ pub enum Event {
         report: Report,
     },
     /// Its result is no longer wanted.
-    StepCancelled {
-        activation: ActivationId,
-        attempt: Attempt,
-    },
-    TimerStarted {
-        activation: ActivationId,
-        fire_at: Timestamp,
-    },
-    TimerFired {
-        activation: ActivationId,
-    },
-    LoopStarted {
-        activation: ActivationId,
-        items: Vec<Json>,
-    },
-    LoopIterated {
-        activation: ActivationId,
-        index: u32,
-    },
-    ForkStarted {
-        activation: ActivationId,
-        branches: u32,
-        compete: bool,
-    },
+    StepCancelled { activation: ActivationId, attempt: Attempt },
+    /// A `wait` waits.
+    TimerStarted { activation: ActivationId, fire_at: Timestamp },
+    /// A `wait` is over, or the next try of a `try` begins.
+    TimerFired { activation: ActivationId },
+    /// A `for` has its items.
+    LoopStarted { activation: ActivationId, items: Vec<Json> },
+    /// The iteration of this index, from 0, begins.
+    LoopIterated { activation: ActivationId, index: u32 },
+    /// A `fork` begins with its branches.
+    ForkStarted { activation: ActivationId, branches: u32, compete: bool },
     /// A `try` takes the error: its handler begins.
-    ErrorCaught {
-        activation: ActivationId,
-        error: Error,
-    },
+    ErrorCaught { activation: ActivationId, error: Error },
     /// A `try` takes the error and begins again later.
-    RetryScheduled {
-        activation: ActivationId,
-        attempt: Attempt,
-        error: Error,
-        fire_at: Timestamp,
-    },
-    InstanceSuspended {
-        reason: Arc<str>,
-    },
+    RetryScheduled { activation: ActivationId, attempt: Attempt, error: Error, fire_at: Timestamp },
+    /// Nothing new begins.
+    InstanceSuspended { reason: Arc<str> },
+    /// It goes on.
     InstanceResumed,
-    InstanceCompleted {
-        output: Json,
-    },
-    InstanceFaulted {
-        error: Error,
-    },
-    InstanceCancelled {
-        reason: Arc<str>,
-        terminated: bool,
-    },
-    /// Goes on from a task of the outermost list.
-    InstanceRerun {
-        task: TaskId,
-        input: Json,
-        context: Json,
-    },
+    /// The end, as the author meant it.
+    InstanceCompleted { output: Json },
+    /// The end by an error that nobody caught.
+    InstanceFaulted { error: Error },
+    /// The end that somebody asked for.
+    InstanceCancelled { reason: Arc<str>, terminated: bool },
+    /// Goes on from a task of the outermost list. The root is entered again right after it.
+    InstanceRerun { task: TaskId, input: Json, context: Json },
 }
 
 /// How an instance began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
+    /// To which the instance is pinned.
     pub workflow: Hash,
+    /// For people and lists.
     pub name: Name,
+    /// As it came in, before `input.from`.
     pub input: Json,
     /// The caller's idempotency key; empty: none.
     pub key: Arc<str>,
+    /// The caller's own, for lists and search.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// The caller's W3C trace context; empty: none.
     pub traceparent: Arc<str>,
@@ -134,6 +97,7 @@ pub struct Started {
 /// What follows a task in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
+    /// A task of the same list.
     Task(TaskId),
     /// The list is done.
     Exit,
@@ -144,9 +108,12 @@ pub enum Next {
 /// What a worker says of its own work; the times are by its clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// The worker's own name.
     pub worker: Arc<str>,
     /// The worker's OpenTelemetry service name.
     pub service: Arc<str>,
+    /// When it began the attempt.
     pub started: Timestamp,
+    /// When it had done it.
     pub finished: Timestamp,
 }

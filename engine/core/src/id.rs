@@ -29,6 +29,7 @@ impl fmt::Debug for InstanceId {
 pub struct TaskId(pub u32);
 
 impl TaskId {
+    /// The document itself.
     pub const ROOT: Self = Self(0);
 }
 
@@ -53,8 +54,10 @@ impl ActivationId {
 pub struct Attempt(pub u32);
 
 impl Attempt {
+    /// The first.
     pub const FIRST: Self = Self(1);
 
+    /// The one after it.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

@@ -16,20 +16,28 @@ use crate::{
     json::Json,
 };
 
+/// One run of a workflow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
+    /// Also that of its trace.
     pub id: InstanceId,
+    /// How it began.
     pub started: Arc<Started>,
+    /// When it began.
     pub started_at: Timestamp,
     /// Of the last event.
     pub updated_at: Timestamp,
+    /// When and how; `None` while it is open.
     pub ended: Option<(Timestamp, End)>,
+    /// Nothing new begins, and timers wait.
     pub suspended: bool,
     /// Why it was suspended or cancelled.
     pub reason: Option<Arc<str>>,
     /// `$context`.
     pub context: Json,
+    /// The number of the next activation: never one that was used before.
     pub next_activation: ActivationId,
+    /// Those that are open. A child's number is higher than its parent's.
     pub activations: BTreeMap<ActivationId, Activation>,
     /// The activations for which the engine has something to do next: those with [`Activation::ready`].
     pub ready: BTreeSet<ActivationId>,
@@ -37,10 +45,14 @@ pub struct Instance {
     pub events: u64,
 }
 
+/// How an instance has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
+    /// With its output.
     Completed(Json),
+    /// By an error that nobody caught.
     Faulted(Error),
+    /// Because somebody asked for it.
     Cancelled,
 }
 
@@ -51,28 +63,38 @@ pub enum Status {
     Running,
     /// Only time can move it.
     Waiting,
+    /// Nothing new begins.
     Suspended,
+    /// It has ended because somebody asked for it.
     Cancelled,
+    /// It has ended by an error that nobody caught.
     Faulted,
+    /// It has ended as its author meant it.
     Completed,
 }
 
 /// One passage through a task, from its entry to its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activation {
+    /// What it is a passage through.
     pub task: TaskId,
     /// The root has itself.
     pub parent: ActivationId,
     /// Which branch of the parent's fork.
     pub branch: u32,
+    /// Before `input.from`.
     pub raw_input: Json,
     /// After `input.from`.
     pub input: Json,
     /// What the tasks inside hand on, and in the end the raw output.
     pub value: Json,
+    /// When it was entered.
     pub started_at: Timestamp,
+    /// When its timeout ends it.
     pub deadline: Option<Timestamp>,
+    /// `None`: it waits.
     pub ready: Option<Ready>,
+    /// What it is in the middle of.
     pub phase: Phase,
 }
 
@@ -83,6 +105,7 @@ pub enum Ready {
     Begin,
     /// Enter the first task of its list.
     Body,
+    /// Enter this task of its list.
     Enter(TaskId),
     /// Enter the next branch of the fork.
     Branch,
@@ -95,26 +118,39 @@ pub enum Ready {
 /// What an activation is in the middle of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Phase {
+    /// Nothing of its own: it begins, or waits for what is inside it.
     Plain,
+    /// A step.
     Step(Step),
+    /// A `wait`, until then.
     Timer(Timestamp),
+    /// A `for`; `next` is the index of the iteration to come.
     Loop { items: Vec<Json>, next: u32 },
+    /// A `fork`; `entered` and `settled` count branches, `results` has a place for each.
     Fork { compete: bool, entered: u32, settled: u32, results: Vec<Option<Json>> },
+    /// A `try` that has failed before.
     Try(Try),
 }
 
+/// Work for a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
+    /// The one that is open, or was the last.
     pub attempt: Attempt,
+    /// What the worker is given.
     pub arguments: Json,
+    /// When this attempt was asked for.
     pub scheduled_at: Timestamp,
     /// Between two attempts: when the next one goes out.
     pub retry_at: Option<Timestamp>,
 }
 
+/// What a `try` remembers of its failures.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Try {
+    /// Tries that failed and led to another.
     pub failures: u32,
+    /// From when `limit.duration` counts.
     pub first_failed_at: Option<Timestamp>,
     /// The handler runs.
     pub caught: Option<Error>,
@@ -141,6 +177,7 @@ impl Instance {
         }
     }
 
+    /// What it is doing, in the language's words.
     pub fn status(&self) -> Status {
         match &self.ended {
             Some((_, End::Completed(_))) => Status::Completed,

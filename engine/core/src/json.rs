@@ -13,10 +13,12 @@ impl Json {
         Self(text.into())
     }
 
+    /// `null`
     pub fn null() -> Self {
         Self(Arc::from("null"))
     }
 
+    /// `{}`
     pub fn empty_object() -> Self {
         Self(Arc::from("{}"))
     }
@@ -34,6 +36,7 @@ impl Json {
         Self(Arc::from(text))
     }
 
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

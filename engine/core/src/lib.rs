@@ -6,7 +6,7 @@
 //! ```
 //!
 //! No I/O, clock, randomness or logging: time, ids and the evaluator of expressions come in as arguments. Four laws
-//! hold, and `tests/laws.rs` tells them over random stories: **replay** (folding the events gives the live instance),
+//! hold, and `tests/machine/laws.rs` tells them over random stories: **replay** (folding the events gives the live instance),
 //! **refusal** (a rejected command changes nothing), **recovery** ([`pending`] of the folded events is what was asked
 //! for and is not settled), **repetition** (a command given twice counts once).
 

@@ -26,3 +26,6 @@ pub const STEP_BACKOFF_MS: u64 = 1_000;
 
 /// The longest wait between two attempts of one step, in milliseconds.
 pub const STEP_BACKOFF_MAX_MS: u64 = 60_000;
+
+/// Bytes of what a fork gathers from its branches: nobody else bounds it, and forks of forks multiply it.
+pub const FORK_BYTES_MAX: usize = 8 * 1024 * 1024;

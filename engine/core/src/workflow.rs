@@ -7,8 +7,11 @@ use crate::{error::Error, id::TaskId};
 /// `namespace`, `name` and `version` of a document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
+    /// Its department, unless a step says otherwise.
     pub namespace: Arc<str>,
+    /// Unique in its namespace.
     pub name: Arc<str>,
+    /// A semantic version.
     pub version: Arc<str>,
 }
 
@@ -24,9 +27,12 @@ pub struct Expression(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema(pub u32);
 
+/// A document, ready to be run.
 #[derive(Clone, Debug)]
 pub struct Workflow {
+    /// For people.
     pub name: Name,
+    /// What instances are pinned to.
     pub hash: Hash,
     /// By [`TaskId`]. The first is the document itself: a [`Kind::Do`] with the workflow's own input, output and timeout.
     pub tasks: Vec<Task>,
@@ -60,8 +66,10 @@ impl Workflow {
     }
 }
 
+/// One node of the document, with what every task can have.
 #[derive(Clone, Debug)]
 pub struct Task {
+    /// For people and for `then`.
     pub name: Arc<str>,
     /// JSON pointer into the document: `/do/0/charge`.
     pub pointer: Arc<str>,
@@ -69,24 +77,30 @@ pub struct Task {
     pub following: Option<TaskId>,
     /// `if`: false skips the task.
     pub condition: Option<Expression>,
+    /// Checked before `input.from`.
     pub input_schema: Option<Schema>,
     /// `input.from`.
     pub input: Option<Expression>,
     /// `output.as`.
     pub output: Option<Expression>,
+    /// Checked after `output.as`.
     pub output_schema: Option<Schema>,
     /// `export.as`.
     pub export: Option<Expression>,
+    /// Checked after `export.as`.
     pub export_schema: Option<Schema>,
     /// `timeout.after`.
     pub timeout: Option<Expression>,
+    /// Unless a case or a catch says otherwise.
     pub then: Then,
+    /// What it does.
     pub kind: Kind,
 }
 
 /// Where the flow goes after a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
+    /// To the next task of the list.
     Continue,
     /// Leaves the list.
     Exit,
@@ -96,30 +110,20 @@ pub enum Then {
     Task(TaskId),
 }
 
+/// What a task does.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// The first of its tasks; `None` when the list is empty.
-    Do {
-        first: Option<TaskId>,
-    },
+    Do { first: Option<TaskId> },
     /// A step: work for a worker.
-    Step {
-        function: Function,
-        arguments: Option<Expression>,
-        attempts_max: u32,
-    },
+    Step { function: Function, arguments: Option<Expression>, attempts_max: u32 },
     /// A function of the document's own `use.functions`; `body` runs with the arguments as input.
-    Function {
-        body: TaskId,
-        arguments: Option<Expression>,
-    },
-    Set {
-        value: Expression,
-    },
+    Function { body: TaskId, arguments: Option<Expression> },
+    /// Its output is this value.
+    Set { value: Expression },
     /// In order; the first case that holds decides. A case without `when` always holds.
-    Switch {
-        cases: Vec<Case>,
-    },
+    Switch { cases: Vec<Case> },
+    /// Its list once for each item, in order, each with the output of the one before.
     For {
         each: Arc<str>,
         at: Arc<str>,
@@ -127,45 +131,57 @@ pub enum Kind {
         condition: Option<Expression>,
         first: Option<TaskId>,
     },
-    Fork {
-        branches: Vec<TaskId>,
-        compete: bool,
-    },
-    Try {
-        first: Option<TaskId>,
-        catch: Catch,
-    },
+    /// All branches at the same time; the first to complete decides when they compete.
+    Fork { branches: Vec<TaskId>, compete: bool },
+    /// Its list, and what happens when that fails.
+    Try { first: Option<TaskId>, catch: Catch },
     /// The value is an error object.
-    Raise {
-        error: Expression,
-    },
-    Wait {
-        duration: Expression,
-    },
+    Raise { error: Expression },
+    /// Nothing, for a while.
+    Wait { duration: Expression },
+}
+
+impl Kind {
+    /// What a worker must offer for the task; `None` when it is no step.
+    pub fn function(&self) -> Option<&Function> {
+        if let Self::Step { function, .. } = self { Some(function) } else { None }
+    }
 }
 
 /// `department.function`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Function {
+    /// Who serves it.
     pub department: Arc<str>,
+    /// Unique in its department.
     pub name: Arc<str>,
 }
 
+/// One way out of a `switch`.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// For people.
     pub name: Arc<str>,
+    /// `None`: always.
     pub when: Option<Expression>,
+    /// Where it goes.
     pub then: Then,
 }
 
+/// Which errors a `try` takes, and what it does then.
 #[derive(Clone, Debug)]
 pub struct Catch {
+    /// What the error must be.
     pub filter: Filter,
+    /// Must hold.
     pub when: Option<Expression>,
+    /// Must not hold.
     pub except_when: Option<Expression>,
     /// The variable that holds the error: `error` when the author does not say.
     pub variable: Arc<str>,
+    /// Tries before the handler.
     pub retry: Option<Retry>,
+    /// The handler; `None`: the output is the input of the `try`.
     pub first: Option<TaskId>,
     /// Overrides the task's own `then` after an error was caught.
     pub then: Option<Then>,
@@ -174,10 +190,15 @@ pub struct Catch {
 /// `catch.errors.with`: every field that is there must be equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The error's URI.
     pub kind: Option<Arc<str>>,
+    /// As an HTTP status.
     pub status: Option<u16>,
+    /// JSON pointer of the task that raised it.
     pub instance: Option<Arc<str>>,
+    /// The whole title.
     pub title: Option<Arc<str>>,
+    /// The whole detail.
     pub detail: Option<Arc<str>>,
 }
 
@@ -200,11 +221,16 @@ impl Filter {
     }
 }
 
+/// When a `try` begins again.
 #[derive(Clone, Debug)]
 pub struct Retry {
+    /// Must hold.
     pub when: Option<Expression>,
+    /// Must not hold.
     pub except_when: Option<Expression>,
+    /// Before the first retry; none when absent.
     pub delay: Option<Expression>,
+    /// How the delay grows.
     pub backoff: Backoff,
     /// Added to the delay: between the two durations.
     pub jitter: Option<(Expression, Expression)>,
@@ -217,9 +243,16 @@ pub struct Retry {
 /// How the delay grows from retry to retry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Backoff {
+    /// Not at all.
     Constant,
     /// delay × n for the n-th retry.
     Linear,
     /// delay × 2ⁿ⁻¹ for the n-th retry.
     Exponential,
+}
+
+impl core::fmt::Display for Function {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}", self.department, self.name)
+    }
 }

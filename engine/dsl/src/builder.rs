@@ -21,6 +21,8 @@ pub(crate) struct Builder {
     pub sink: Sink,
     pub codes: Vec<Code>,
     pub schemas: Vec<Validator>,
+    /// How many were compiled so far.
+    pub(crate) expressions: usize,
     /// `evaluate.mode: loose`.
     pub loose: bool,
     /// Of the loops and handlers around, without `$`.
@@ -30,13 +32,17 @@ pub(crate) struct Builder {
 impl Builder {
     /// An expression where the language wants one: the `${ }` may be left out.
     pub(crate) fn expression(&mut self, node: &Node) -> Expression {
-        let code = match node.as_str() {
-            Some(text) => self.jq(inside(text).unwrap_or(text), node.place).map(Code::Single),
-            None => {
-                let message = format!("an expression was wanted, and {} found", node.what());
-                self.sink.error_hint("invalid-type", node.place, message, "put the expression in quotes");
-                None
-            }
+        let code = if let Some(text) = node.as_str() {
+            self.jq(inside(text).unwrap_or(text), node.place).map(Code::Single)
+        } else {
+            let message = format!("an expression was wanted, and {} found", node.what());
+            self.sink.error_hint(
+                "invalid-type",
+                node.place,
+                message,
+                "put the expression in quotes",
+            );
+            None
         };
         self.push(code)
     }
@@ -45,7 +51,9 @@ impl Builder {
     pub(crate) fn transformation(&mut self, node: &Node) -> Expression {
         match &node.value {
             Value::Object(_) | Value::Array(_) => self.template(node),
-            _ => self.expression(node),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                self.expression(node)
+            }
         }
     }
 
@@ -59,7 +67,9 @@ impl Builder {
                 _ => None,
             },
             2 => match (segments.pop(), segments.pop()) {
-                (Some(Segment::Jq(jq)), Some(Segment::Text(text))) if text.is_empty() => Some(Code::Single(jq)),
+                (Some(Segment::Jq(jq)), Some(Segment::Text(text))) if text.is_empty() => {
+                    Some(Code::Single(jq))
+                }
                 (Some(last), Some(first)) => Some(Code::Template(vec![first, last])),
                 _ => None,
             },
@@ -102,8 +112,10 @@ impl Builder {
                 out.push(Segment::Jq(jq));
             }
         } else if self.loose
+            && self.expressions < limits::EXPRESSIONS_MAX
             && let Ok(jq) = jq::compile(text, &self.in_scope())
         {
+            self.expressions += 1;
             out.push(Segment::Loose(jq, literal));
         } else {
             if text.contains("${") {
@@ -122,7 +134,11 @@ impl Builder {
         let found = match &node.value {
             Value::String(text) if inside(text).is_some() => return self.template(node),
             Value::String(text) => duration::parse(text),
-            _ => duration::from_node(node),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => duration::from_node(node),
         };
         let code = match found {
             Ok(duration) => Some(Code::Duration(duration)),
@@ -138,9 +154,16 @@ impl Builder {
     pub(crate) fn schema(&mut self, node: &Node) -> Option<Schema> {
         let members = self.members(node, "a schema", &["format", "document"], &["resource"])?;
         if let Some(format) = members.get("format")
-            && !format.as_str().is_some_and(|format| format == "json" || format.starts_with("json:"))
+            && !format
+                .as_str()
+                .is_some_and(|format| format == "json" || format.starts_with("json:"))
         {
-            self.sink.error_hint("unsupported", format.place, "this schema format is not supported", "use json");
+            self.sink.error_hint(
+                "unsupported",
+                format.place,
+                "this schema format is not supported",
+                "use json",
+            );
         }
         let document = self.required(&members, "document")?;
         match schema::compile(document) {
@@ -167,6 +190,13 @@ impl Builder {
     }
 
     fn jq(&mut self, source: &str, place: Place) -> Option<jq::Jq> {
+        self.expressions += 1;
+        if self.expressions > limits::EXPRESSIONS_MAX {
+            let message =
+                format!("the document has more than {} expressions", limits::EXPRESSIONS_MAX);
+            self.sink.error("too-large", place, message);
+            return None;
+        }
         let in_scope = self.in_scope();
         let problems = match jq::compile(source, &in_scope) {
             Ok(jq) => return Some(jq),
@@ -174,14 +204,26 @@ impl Builder {
         };
         for problem in problems {
             match problem {
-                jq::Problem::Syntax(what) => self.sink.error("expression-syntax", place, format!("not jq: {what}")),
+                jq::Problem::Syntax(what) => {
+                    self.sink.error("expression-syntax", place, format!("not jq: {what}"));
+                }
                 jq::Problem::UnknownVariable(name) => {
                     let hint = nearest(&name, in_scope.iter().map(String::as_str));
-                    let hint = hint.unwrap_or_else(|| format!("in scope here: {}", join(&in_scope)));
-                    self.sink.error_hint("unknown-variable", place, format!("no variable `{name}` here"), hint);
+                    let hint =
+                        hint.unwrap_or_else(|| format!("in scope here: {}", join(&in_scope)));
+                    self.sink.error_hint(
+                        "unknown-variable",
+                        place,
+                        format!("no variable `{name}` here"),
+                        hint,
+                    );
                 }
                 jq::Problem::UnknownFunction(name) => {
-                    self.sink.error("unknown-function", place, format!("jq has no filter `{name}`"));
+                    self.sink.error(
+                        "unknown-function",
+                        place,
+                        format!("jq has no filter `{name}`"),
+                    );
                 }
                 jq::Problem::Unsupported(what) => self.sink.error_hint(
                     "expression-unsupported",
@@ -203,7 +245,11 @@ impl Builder {
         unsupported: &[&str],
     ) -> Option<Members<'n>> {
         let Value::Object(members) = &node.value else {
-            self.sink.error("invalid-type", node.place, format!("{what} must be an object, not {}", node.what()));
+            self.sink.error(
+                "invalid-type",
+                node.place,
+                format!("{what} must be an object, not {}", node.what()),
+            );
             return None;
         };
         for member in members {
@@ -213,7 +259,12 @@ impl Builder {
             } else if !known.contains(&key) {
                 let hint = nearest(key, known.iter().copied());
                 let hint = hint.unwrap_or_else(|| format!("known here: {}", known.join(", ")));
-                self.sink.error_hint("unknown-key", member.place, format!("{what} has no key `{key}`"), hint);
+                self.sink.error_hint(
+                    "unknown-key",
+                    member.place,
+                    format!("{what} has no key `{key}`"),
+                    hint,
+                );
             }
         }
         Some(Members { members, place: node.place })
@@ -230,7 +281,11 @@ impl Builder {
     pub(crate) fn string<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         let text = node.as_str();
         if text.is_none() {
-            self.sink.error("invalid-type", node.place, format!("{what} must be a string, not {}", node.what()));
+            self.sink.error(
+                "invalid-type",
+                node.place,
+                format!("{what} must be a string, not {}", node.what()),
+            );
         }
         text
     }
@@ -239,7 +294,11 @@ impl Builder {
         if let Value::Array(items) = &node.value {
             return items;
         }
-        self.sink.error("invalid-type", node.place, format!("{what} must be a list, not {}", node.what()));
+        self.sink.error(
+            "invalid-type",
+            node.place,
+            format!("{what} must be a list, not {}", node.what()),
+        );
         &[]
     }
 
@@ -247,10 +306,18 @@ impl Builder {
     pub(crate) fn number(&mut self, node: &Node, what: &str, from: u32, to: u32) -> Option<u32> {
         let number = match &node.value {
             Value::Number(text) => text.parse().ok().filter(|number| (from..=to).contains(number)),
-            _ => None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         };
         if number.is_none() {
-            self.sink.error("invalid-value", node.place, format!("{what} must be a whole number from {from} to {to}"));
+            self.sink.error(
+                "invalid-value",
+                node.place,
+                format!("{what} must be a whole number from {from} to {to}"),
+            );
         }
         number
     }
@@ -259,7 +326,10 @@ impl Builder {
     pub(crate) fn variable(&mut self, node: &Node, what: &str) -> Option<String> {
         let text = self.string(node, what)?;
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !plain || text.len() > 64 || !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        if !plain
+            || text.len() > 64
+            || !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        {
             let message = format!("{what} must be a name of letters, digits and _");
             self.sink.error_hint("invalid-value", node.place, message, "without the $");
             return None;
@@ -325,9 +395,4 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
-}
-
-/// Kept here, because every part of a document may be too many.
-pub(crate) fn too_many(count: usize) -> bool {
-    count >= limits::TASKS_MAX
 }

@@ -38,7 +38,11 @@ impl fmt::Display for Severity {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}[{}]: {}", self.line, self.column, self.severity, self.code, self.message)?;
+        write!(
+            f,
+            "{}:{}: {}[{}]: {}",
+            self.line, self.column, self.severity, self.code, self.message
+        )?;
         if !self.hint.is_empty() {
             write!(f, " ({})", self.hint)?;
         }
@@ -69,20 +73,42 @@ impl Sink {
         self.add(Severity::Error, code, at, message.into(), String::new());
     }
 
-    pub(crate) fn error_hint(&mut self, code: &'static str, at: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn error_hint(
+        &mut self,
+        code: &'static str,
+        at: Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.add(Severity::Error, code, at, message.into(), hint.into());
     }
 
-    pub(crate) fn warn(&mut self, code: &'static str, at: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warn(
+        &mut self,
+        code: &'static str,
+        at: Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.add(Severity::Warning, code, at, message.into(), hint.into());
     }
 
-    fn add(&mut self, severity: Severity, code: &'static str, at: Place, message: String, hint: String) {
-        if self.found.len() >= limits::DIAGNOSTICS_MAX {
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        at: Place,
+        message: String,
+        hint: String,
+    ) {
+        // Counted by severity: warnings must never crowd out the error that forbids a deployment.
+        let alike = self.found.iter().filter(|(_, known)| known.severity == severity).count();
+        if alike >= limits::DIAGNOSTICS_MAX {
             return;
         }
         let Place { line, column, .. } = at;
-        let diagnostic = Diagnostic { severity, code, message, line, column, pointer: String::new(), hint };
+        let diagnostic =
+            Diagnostic { severity, code, message, line, column, pointer: String::new(), hint };
         // A retry policy that is used twice is compiled twice.
         if !self.found.iter().any(|(_, known)| *known == diagnostic) {
             self.found.push((at, diagnostic));

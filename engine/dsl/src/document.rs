@@ -27,9 +27,17 @@ pub(crate) struct Outcome {
 
 pub(crate) fn compile(source: &str) -> Outcome {
     let mut sink = Sink::default();
-    let Some(tree) = tree::parse(source, &mut sink) else { return Outcome { tree: None, sink, compiled: None } };
-    let builder =
-        Builder { sink, codes: Vec::new(), schemas: Vec::new(), loose: false, variables: Vec::new() };
+    let Some(tree) = tree::parse(source, &mut sink) else {
+        return Outcome { tree: None, sink, compiled: None };
+    };
+    let builder = Builder {
+        sink,
+        codes: Vec::new(),
+        schemas: Vec::new(),
+        expressions: 0,
+        loose: false,
+        variables: Vec::new(),
+    };
     let (sink, compiled) = walk(&tree, source, builder);
     Outcome { tree: Some(tree), sink, compiled }
 }
@@ -41,16 +49,29 @@ struct Document {
 
 fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compiled>) {
     const KNOWN: [&str; 7] = ["document", "input", "use", "do", "timeout", "output", "evaluate"];
-    let Some(root) = builder.members(tree, "the document", &KNOWN, &["schedule"]) else { return (builder.sink, None) };
-    let document = builder.required(&root, "document").and_then(|node| document(&mut builder, node));
-    let namespace = document.as_ref().map_or_else(String::new, |document| document.name.namespace.to_string());
+    let Some(root) = builder.members(tree, "the document", &KNOWN, &["schedule"]) else {
+        return (builder.sink, None);
+    };
+    let document =
+        builder.required(&root, "document").and_then(|node| document(&mut builder, node));
+    let namespace =
+        document.as_ref().map_or_else(String::new, |document| document.name.namespace.to_string());
     if let Some(evaluate) = root.get("evaluate") {
         evaluation(&mut builder, evaluate);
     }
     let reusable = root.get("use").map(|node| reusable(&mut builder, node)).unwrap_or_default();
-    let mut tasks = Tasks { builder, drafts: Vec::new(), reusable: &reusable, used: Used::default(), fixes: Vec::new(), calls: Vec::new(), namespace };
+    let mut tasks = Tasks {
+        builder,
+        drafts: Vec::new(),
+        reusable: &reusable,
+        used: Used::default(),
+        fixes: Vec::new(),
+        calls: Vec::new(),
+        namespace,
+    };
 
-    let root_name = document.as_ref().map_or_else(|| Arc::from(""), |document| Arc::clone(&document.name.name));
+    let root_name =
+        document.as_ref().map_or_else(|| Arc::from(""), |document| Arc::clone(&document.name.name));
     let mut outermost = plain(root_name, "");
     if let Some(input) = root.get("input") {
         (outermost.input_schema, outermost.input) = tasks.input(input);
@@ -79,7 +100,12 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         tasks: drafts.into_iter().map(|draft| draft.task).collect(),
     };
     let program = Program { codes, schemas, definition };
-    let compiled = Compiled { workflow: Arc::new(workflow), program, title: document.title, warnings: Vec::new() };
+    let compiled = Compiled {
+        workflow: Arc::new(workflow),
+        program,
+        title: document.title,
+        warnings: Vec::new(),
+    };
     (sink, Some(compiled))
 }
 
@@ -103,12 +129,14 @@ pub(crate) fn plain(name: Arc<str>, pointer: &str) -> Task {
 }
 
 fn document(builder: &mut Builder, node: &Node) -> Option<Document> {
-    const KNOWN: [&str; 8] = ["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"];
+    const KNOWN: [&str; 8] =
+        ["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"];
     let members = builder.members(node, "`document`", &KNOWN, &[])?;
     let dsl = builder.required(&members, "dsl");
     if let Some(dsl) = dsl
         && let Some(text) = builder.string(dsl, "`dsl`")
-        && !semver::Version::parse(text).is_ok_and(|version| (version.major, version.minor) == (1, 0))
+        && !semver::Version::parse(text)
+            .is_ok_and(|version| (version.major, version.minor) == (1, 0))
     {
         let message = format!("the language's version `{text}` is not supported");
         builder.sink.error_hint("unsupported", dsl.place, message, "write dsl: '1.0.3'");
@@ -132,14 +160,23 @@ fn document(builder: &mut Builder, node: &Node) -> Option<Document> {
 
 pub(crate) fn object(builder: &mut Builder, node: &Node, what: &str) {
     if !matches!(node.value, Value::Object(_)) {
-        builder.sink.error("invalid-type", node.place, format!("`{what}` must be an object, not {}", node.what()));
+        builder.sink.error(
+            "invalid-type",
+            node.place,
+            format!("`{what}` must be an object, not {}", node.what()),
+        );
     }
 }
 
 fn version(builder: &mut Builder, node: &Node) -> Option<Arc<str>> {
     if let Value::Number(text) = &node.value {
         let message = format!("the version {text} is a number");
-        builder.sink.error_hint("invalid-value", node.place, message, "put it in quotes, with three parts: '1.0.0'");
+        builder.sink.error_hint(
+            "invalid-value",
+            node.place,
+            message,
+            "put it in quotes, with three parts: '1.0.0'",
+        );
         return None;
     }
     let text = builder.string(node, "`version`")?;
@@ -171,16 +208,25 @@ pub(crate) fn is_label(text: &str) -> bool {
 }
 
 fn evaluation(builder: &mut Builder, node: &Node) {
-    let Some(members) = builder.members(node, "`evaluate`", &["language", "mode"], &[]) else { return };
+    let Some(members) = builder.members(node, "`evaluate`", &["language", "mode"], &[]) else {
+        return;
+    };
     if let Some(language) = members.get("language")
         && language.as_str() != Some("jq")
     {
-        builder.sink.error_hint("unsupported", language.place, "this expression language is not supported", "use jq");
+        builder.sink.error_hint(
+            "unsupported",
+            language.place,
+            "this expression language is not supported",
+            "use jq",
+        );
     }
     match members.get("mode").map(|mode| (mode.as_str(), mode.place)) {
         None | Some((Some("strict"), _)) => {}
         Some((Some("loose"), _)) => builder.loose = true,
-        Some((_, place)) => builder.sink.error("invalid-value", place, "the mode must be strict or loose"),
+        Some((_, place)) => {
+            builder.sink.error("invalid-value", place, "the mode must be strict or loose");
+        }
     }
 }
 
@@ -195,8 +241,12 @@ pub(crate) struct Reusable<'n> {
 
 fn reusable<'n>(builder: &mut Builder, node: &'n Node) -> Reusable<'n> {
     let unsupported = ["authentications", "secrets", "catalogs", "extensions"];
-    let Some(members) = builder.members(node, "`use`", &["errors", "retries", "timeouts", "functions"], &unsupported)
-    else {
+    let Some(members) = builder.members(
+        node,
+        "`use`",
+        &["errors", "retries", "timeouts", "functions"],
+        &unsupported,
+    ) else {
         return Reusable::default();
     };
     let mut part = |key: &str| {

@@ -31,7 +31,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Error> {
         return Err(Error::Negative);
     }
     let mut rest = text.strip_prefix('P').ok_or(Error::Syntax)?;
-    let (mut total_ms, mut in_time, mut last_unit, mut fraction_seen) = (0_u128, false, 0_u128, false);
+    let (mut total_ms, mut in_time, mut last_unit, mut fraction_seen) =
+        (0_u128, false, 0_u128, false);
     if rest.is_empty() || rest.ends_with('T') {
         return Err(Error::Syntax);
     }
@@ -43,7 +44,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Error> {
             (in_time, rest) = (true, time);
             continue;
         }
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',' || c == '-')).ok_or(Error::Syntax)?;
+        let end = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',' || c == '-'))
+            .ok_or(Error::Syntax)?;
         let (number, after) = rest.split_at(end);
         let mut letters = after.chars();
         let unit_ms: u128 = match (letters.next(), in_time) {
@@ -74,7 +77,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Error> {
         }
         let fraction = &fraction[..fraction.len().min(9)];
         let parse = |s: &str| s.parse::<u128>().map_err(|_| Error::Syntax);
-        total_ms += parse(whole)? * unit_ms + parse(fraction)? * unit_ms / 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
+        total_ms += parse(whole)? * unit_ms
+            + parse(fraction)? * unit_ms / 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
         rest = letters.as_str();
     }
     bounded(total_ms)
@@ -159,7 +163,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "P", "PT", "P1", "1H", "P1H", "PT1D", "PT1M1H", "PT1H1H", "PT.5S", "PT1.S", "P1DT", "PT1.5H3M", "PTT1S"] {
+        for text in [
+            "", "P", "PT", "P1", "1H", "P1H", "PT1D", "PT1M1H", "PT1H1H", "PT.5S", "PT1.S", "P1DT",
+            "PT1.5H3M", "PTT1S",
+        ] {
             check(text, Err(Error::Syntax));
         }
         check("P1Y", Err(Error::Calendar));

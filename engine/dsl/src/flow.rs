@@ -33,7 +33,12 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
     }
     for (i, draft) in drafts.iter().enumerate() {
         if listed[i] && !reached[i] {
-            findings.push(("unreachable", draft.place, "nothing leads to this task", "remove it, or name it in a `then`"));
+            findings.push((
+                "unreachable",
+                draft.place,
+                "nothing leads to this task",
+                "remove it, or name it in a `then`",
+            ));
         }
     }
     for (code, place, message, hint) in findings {
@@ -126,7 +131,11 @@ fn progress(drafts: &[Draft]) -> Vec<bool> {
 }
 
 /// A cycle among the tasks of a list that neither work nor wait.
-fn idle_cycle(drafts: &[Draft], first: TaskId, progress: &[bool]) -> Option<crate::diagnostic::Place> {
+fn idle_cycle(
+    drafts: &[Draft],
+    first: TaskId,
+    progress: &[bool],
+) -> Option<crate::diagnostic::Place> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         Open,

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeSet,
+    fmt::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -22,8 +23,9 @@ pub(crate) use crate::refine::Problem;
 use crate::{
     json::{self, Shape},
     limits,
+    measure::depth,
     meter::{Meter, Metered, Run, natives},
-    refine::{Refiner, depth},
+    refine::Refiner,
     view::View,
 };
 
@@ -35,8 +37,14 @@ pub(crate) struct Jq {
 
 enum Code {
     /// A path of plain keys is read from the text.
-    Path { root: Root, keys: Vec<String> },
-    Filter { filter: Box<Filter<Metered>>, variables: Vec<Root> },
+    Path {
+        root: Root,
+        keys: Vec<String>,
+    },
+    Filter {
+        filter: Box<Filter<Metered>>,
+        variables: Vec<Root>,
+    },
 }
 
 /// What a path or a variable begins with.
@@ -88,11 +96,15 @@ pub(crate) fn compile(source: &str, variables: &BTreeSet<String>) -> Result<Jq, 
     let source = source.trim();
     if source.len() > limits::EXPRESSION_BYTES_MAX {
         let bound = limits::EXPRESSION_BYTES_MAX;
-        return Err(vec![Problem::Unsupported(format!("an expression of more than {bound} bytes is not available"))]);
+        return Err(vec![Problem::Unsupported(format!(
+            "an expression of more than {bound} bytes is not available"
+        ))]);
     }
     let term = parse(source).map_err(|problem| vec![problem])?;
     if depth(&term) > limits::TERM_DEPTH_MAX {
-        return Err(vec![Problem::Unsupported("an expression that is so deeply nested is not available".into())]);
+        return Err(vec![Problem::Unsupported(
+            "an expression that is so deeply nested is not available".into(),
+        )]);
     }
     let name: String = source.chars().take(60).collect();
     if let Some((root, keys)) = plain_path(&term)
@@ -114,13 +126,21 @@ pub(crate) fn compile(source: &str, variables: &BTreeSet<String>) -> Result<Jq, 
 
 fn parse(source: &str) -> Result<Term<&str>, Problem> {
     let tokens = Lexer::new(source).lex().map_err(|errors| {
-        let (wanted, rest) = errors.first().map_or(("token", ""), |(wanted, rest)| (wanted.as_str(), *rest));
-        Problem::Syntax(format!("{wanted} wanted before `{}`", rest.chars().take(20).collect::<String>()))
+        let (wanted, rest) =
+            errors.first().map_or(("token", ""), |(wanted, rest)| (wanted.as_str(), *rest));
+        Problem::Syntax(format!(
+            "{wanted} wanted before `{}`",
+            rest.chars().take(20).collect::<String>()
+        ))
     })?;
     Parser::new(&tokens).parse(Parser::term).map_err(|errors| {
-        let (wanted, found) = errors.first().map_or(("term", None), |(wanted, found)| (wanted.as_str(), *found));
+        let (wanted, found) =
+            errors.first().map_or(("term", None), |(wanted, found)| (wanted.as_str(), *found));
         match found {
-            Some(token) => Problem::Syntax(format!("{wanted} wanted, but `{}` found", token.0.chars().take(20).collect::<String>())),
+            Some(token) => Problem::Syntax(format!(
+                "{wanted} wanted, but `{}` found",
+                token.0.chars().take(20).collect::<String>()
+            )),
             None => Problem::Syntax(format!("{wanted} wanted at the end")),
         }
     })
@@ -145,7 +165,9 @@ fn build<'s>(
         .compile(modules)
         .map_err(|errors| {
             let undefined = errors.iter().flat_map(|(_, undefined)| undefined);
-            undefined.map(|(name, _)| Problem::Unsupported(format!("`{name}` is not available"))).collect()
+            undefined
+                .map(|(name, _)| Problem::Unsupported(format!("`{name}` is not available")))
+                .collect()
         })
 }
 
@@ -154,6 +176,7 @@ fn load_error(errors: &load::Errors<&str, ()>) -> String {
 }
 
 /// `.a.b` or `$x.a."b c"`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other terms of jq are no plain paths")]
 fn plain_path<'t>(term: &'t Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
     match term {
         Term::Id => Some((".", Vec::new())),
@@ -161,7 +184,9 @@ fn plain_path<'t>(term: &'t Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
         Term::Path(head, path) => {
             let (root, mut keys) = plain_path(head)?;
             for part in &path.0 {
-                let (Part::Index(Term::Str(None, parts)), Opt::Essential) = part else { return None };
+                let (Part::Index(Term::Str(None, parts)), Opt::Essential) = part else {
+                    return None;
+                };
                 match parts.as_slice() {
                     [load::lex::StrPart::Str(key)] => keys.push(*key),
                     _ => return None,
@@ -176,7 +201,9 @@ fn plain_path<'t>(term: &'t Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
 fn to_root(name: &str, source: &str) -> Root {
     match name.strip_prefix('$') {
         None => Root::Value,
-        Some(name) => Root::Variable { name: name.to_owned(), definition: may_see_definition(name, source) },
+        Some(name) => {
+            Root::Variable { name: name.to_owned(), definition: may_see_definition(name, source) }
+        }
     }
 }
 
@@ -208,11 +235,18 @@ impl Jq {
 
 /// Its own words may quote data.
 fn shorten(text: &str) -> &str {
-    let mut end = text.len().min(limits::DETAIL_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    json::cut(text, limits::DETAIL_BYTES_MAX)
+}
+
+/// Takes as much of a text as a detail may hold, and stops whoever writes more.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = limits::DETAIL_BYTES_MAX - self.0.len();
+        self.0.push_str(json::cut(text, room));
+        if text.len() > room { Err(fmt::Error) } else { Ok(()) }
     }
-    &text[..end]
 }
 
 fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a>, String> {
@@ -232,7 +266,9 @@ fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a
             Shape::Object => {
                 at = match at {
                     Cow::Borrowed(text) => Cow::Borrowed(json::member(text, key).unwrap_or("null")),
-                    Cow::Owned(text) => Cow::Owned(json::member(&text, key).unwrap_or("null").to_owned()),
+                    Cow::Owned(text) => {
+                        Cow::Owned(json::member(&text, key).unwrap_or("null").to_owned())
+                    }
                 };
                 continue;
             }
@@ -246,7 +282,11 @@ fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a
     Ok(Output::Part(at))
 }
 
-fn interpret(filter: &Filter<Metered>, variables: &[Root], view: &View<'_>) -> Result<String, String> {
+fn interpret(
+    filter: &Filter<Metered>,
+    variables: &[Root],
+    view: &View<'_>,
+) -> Result<String, String> {
     let meter = Meter::new();
     let values = variables.iter().map(|root| view.value(root)).collect::<Result<Vec<_>, _>>()?;
     let context = Ctx::<Metered>::new(Run { lut: &filter.lut, meter: &meter }, Vars::new(values));
@@ -257,8 +297,15 @@ fn interpret(filter: &Filter<Metered>, variables: &[Root], view: &View<'_>) -> R
         return Err("the expression takes too much work".into());
     }
     match first {
-        Some(Err(error)) => Err(error.to_string()),
-        Some(Ok(_)) if more => Err("the expression gives more than one value; put [ ] around it".into()),
+        Some(Err(error)) => {
+            let mut words = Short(String::new());
+            // It fails when the words are cut short, which is the point.
+            let _cut = write!(words, "{error}");
+            Err(words.0)
+        }
+        Some(Ok(_)) if more => {
+            Err("the expression gives more than one value; put [ ] around it".into())
+        }
         Some(Ok(value)) => {
             let mut text = String::new();
             write(&value, 0, &mut text)?;
@@ -280,7 +327,10 @@ fn write(value: &Val, depth: usize, out: &mut String) -> Result<(), String> {
         Val::Num(number) => {
             let text = number.to_string();
             if text.len() > limits::NUMBER_CHARS_MAX {
-                return Err(format!("the result has a number of more than {} characters", limits::NUMBER_CHARS_MAX));
+                return Err(format!(
+                    "the result has a number of more than {} characters",
+                    limits::NUMBER_CHARS_MAX
+                ));
             }
             out.push_str(&text);
         }
@@ -330,7 +380,3 @@ fn write_float(number: f64, out: &mut String) -> Result<(), String> {
     out.push_str(text.strip_suffix(".0").unwrap_or(&text));
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "jq_tests.rs"]
-mod tests;

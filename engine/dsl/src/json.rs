@@ -144,7 +144,8 @@ impl Scanner<'_> {
     /// The four digits after `u`.
     fn unit(&mut self) -> Result<u32, Error> {
         self.at += 1;
-        let digits = self.bytes.get(self.at..self.at + 4).and_then(|digits| str::from_utf8(digits).ok());
+        let digits =
+            self.bytes.get(self.at..self.at + 4).and_then(|digits| str::from_utf8(digits).ok());
         let unit = digits
             .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|digits| u32::from_str_radix(digits, 16).ok());
@@ -213,7 +214,9 @@ impl Scanner<'_> {
 
 pub(crate) fn is_number(text: &str) -> bool {
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
-    matches!(text.as_bytes().first(), Some(b'-' | b'0'..=b'9')) && scanner.number().is_ok() && scanner.at == text.len()
+    matches!(text.as_bytes().first(), Some(b'-' | b'0'..=b'9'))
+        && scanner.number().is_ok()
+        && scanner.at == text.len()
 }
 
 /// What a text that is known to be JSON begins with.
@@ -317,7 +320,10 @@ fn skip(bytes: &[u8], mut at: usize) -> usize {
             Some(b'}' | b']') => depth = depth.saturating_sub(1),
             Some(b',' | b':' | b' ' | b'\t' | b'\n' | b'\r') => {}
             Some(_) => {
-                while !matches!(bytes.get(at + 1), None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')) {
+                while !matches!(
+                    bytes.get(at + 1),
+                    None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')
+                ) {
                     at += 1;
                 }
             }
@@ -394,6 +400,15 @@ pub(crate) fn string(text: &str) -> String {
     out
 }
 
+/// As much of a text as fits.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// One token of a JSON pointer (RFC 6901).
 pub(crate) fn escape_pointer(token: &str) -> Cow<'_, str> {
     if token.contains(['~', '/']) {
@@ -423,14 +438,38 @@ mod tests {
 
     #[test]
     fn well_formed_json_is_accepted_and_nothing_else() {
-        for good in ["null", " {\"a\" : [1, -2.5e+3, \"\\ud83d\\ude00\", true]} ", "0", "[]", "{}", "\"é\""] {
+        for good in
+            ["null", " {\"a\" : [1, -2.5e+3, \"\\ud83d\\ude00\", true]} ", "0", "[]", "{}", "\"é\""]
+        {
             assert!(check_json(good).is_ok(), "{good}");
         }
         let deep = "[".repeat(129) + &"]".repeat(129);
         let long = "1".repeat(1_001);
         for bad in [
-            "", "nul", "01", "+1", "1.", ".5", "1e", "NaN", "[1,]", "{\"a\":1,}", "{a:1}", "'a'", "\"\\x\"",
-            "\"\\ud800\"", "\"\n\"", "1 2", "[", "{\"a\"", "\"\\u12\"", "b\"x\"", "#\n1", "{1:2}", &deep, &long,
+            "",
+            "nul",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "NaN",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "'a'",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\n\"",
+            "1 2",
+            "[",
+            "{\"a\"",
+            "\"\\u12\"",
+            "b\"x\"",
+            "#\n1",
+            "{1:2}",
+            &deep,
+            &long,
         ] {
             assert!(check_json(bad).is_err(), "{bad}");
         }

@@ -19,7 +19,13 @@ const PROTOCOLS: [&str; 6] = ["http", "grpc", "openapi", "asyncapi", "a2a", "mcp
 
 impl<'n> Tasks<'n> {
     /// The task's own part; its children get the next numbers.
-    pub(crate) fn kind(&mut self, id: TaskId, kind: &str, members: &Members<'n>, pointer: &str) -> Option<Kind> {
+    pub(crate) fn kind(
+        &mut self,
+        id: TaskId,
+        kind: &str,
+        members: &Members<'n>,
+        pointer: &str,
+    ) -> Option<Kind> {
         let node = members.get(kind)?;
         match kind {
             "call" => self.call(id, node, members),
@@ -37,6 +43,24 @@ impl<'n> Tasks<'n> {
 
     fn call(&mut self, id: TaskId, node: &'n Node, members: &Members<'n>) -> Option<Kind> {
         let name = self.builder.string(node, "`call`")?;
+        if PROTOCOLS.contains(&name) {
+            self.builder.sink.error(
+                "unsupported",
+                node.place,
+                format!("`call: {name}` is not supported"),
+            );
+            return None;
+        }
+        if name.contains("://") || name.contains('@') {
+            let message = "functions of catalogs and of URLs are not supported";
+            self.builder.sink.error_hint(
+                "unsupported",
+                node.place,
+                message,
+                "call department.function",
+            );
+            return None;
+        }
         let arguments = members.get("with").map(|with| {
             if !matches!(with.value, Value::Object(_)) {
                 let message = format!("`with` must be an object, not {}", with.what());
@@ -45,15 +69,6 @@ impl<'n> Tasks<'n> {
             self.builder.template(with)
         });
         let attempts_max = self.attempts(members);
-        if PROTOCOLS.contains(&name) {
-            self.builder.sink.error("unsupported", node.place, format!("`call: {name}` is not supported"));
-            return None;
-        }
-        if name.contains("://") || name.contains('@') {
-            let message = "functions of catalogs and of URLs are not supported";
-            self.builder.sink.error_hint("unsupported", node.place, message, "call department.function");
-            return None;
-        }
         if let Some((name, _)) = self.reusable.functions.get_key_value(name) {
             self.used.functions.insert(name);
             self.calls.push((id, name));
@@ -88,7 +103,12 @@ impl<'n> Tasks<'n> {
         };
         if !good {
             let message = "`set` must be an object with at least one key, or an expression";
-            self.builder.sink.error_hint("invalid-type", node.place, message, "write an expression as ${ … }");
+            self.builder.sink.error_hint(
+                "invalid-type",
+                node.place,
+                message,
+                "write an expression as ${ … }",
+            );
             return None;
         }
         Some(Kind::Set { value: self.builder.template(node) })
@@ -97,20 +117,24 @@ impl<'n> Tasks<'n> {
     fn switch(&mut self, id: TaskId, node: &'n Node) -> Kind {
         let items = self.builder.list(node, "`switch`");
         if items.is_empty() {
-            self.builder.sink.error("invalid-value", node.place, "`switch` needs at least one case");
+            self.builder.sink.error(
+                "invalid-value",
+                node.place,
+                "`switch` needs at least one case",
+            );
         }
         let mut cases: Vec<Case> = Vec::new();
         let mut default_seen = false;
         for item in items {
-            let member = match &item.value {
-                Value::Object(members) if members.len() == 1 => &members[0],
-                _ => {
-                    let message = "a case must be an object with one key, the case's name";
-                    self.builder.sink.error("invalid-type", item.place, message);
-                    continue;
-                }
+            let Some(member) = item.single() else {
+                let message = "a case must be an object with one key, the case's name";
+                self.builder.sink.error("invalid-type", item.place, message);
+                continue;
             };
-            let Some(case) = self.builder.members(&member.value, "a case", &["when", "then"], &[]) else { continue };
+            let Some(case) = self.builder.members(&member.value, "a case", &["when", "then"], &[])
+            else {
+                continue;
+            };
             let when = case.get("when").map(|node| self.builder.expression(node));
             if when.is_none() {
                 if default_seen {
@@ -135,13 +159,18 @@ impl<'n> Tasks<'n> {
 
     fn each(&mut self, node: &'n Node, members: &Members<'n>, pointer: &str) -> Option<Kind> {
         let own = self.builder.members(node, "`for`", &["each", "in", "at"], &[])?;
-        let each = own.get("each").map_or(Some("item".into()), |node| self.builder.variable(node, "`each`"))?;
-        let at = own.get("at").map_or(Some("index".into()), |node| self.builder.variable(node, "`at`"))?;
+        let each = own
+            .get("each")
+            .map_or(Some("item".into()), |node| self.builder.variable(node, "`each`"))?;
+        let at = own
+            .get("at")
+            .map_or(Some("index".into()), |node| self.builder.variable(node, "`at`"))?;
         if each == at {
             let message = format!("`each` and `at` are both `{at}`");
             self.builder.sink.error("invalid-value", own.place, message);
         }
-        let items = self.builder.required(&own, "in").map(|node| self.builder.transformation(node))?;
+        let items =
+            self.builder.required(&own, "in").map(|node| self.builder.transformation(node))?;
         self.builder.variables.extend([each.clone(), at.clone()]);
         let condition = members.get("while").map(|node| self.builder.expression(node));
         let body = self.builder.required(members, "do");
@@ -165,45 +194,78 @@ impl<'n> Tasks<'n> {
         Some(Kind::Fork { branches, compete })
     }
 
-    fn attempt(&mut self, id: TaskId, node: &'n Node, members: &Members<'n>, pointer: &str) -> Option<Kind> {
+    fn attempt(
+        &mut self,
+        id: TaskId,
+        node: &'n Node,
+        members: &Members<'n>,
+        pointer: &str,
+    ) -> Option<Kind> {
         let first = self.list(node, &format!("{pointer}/try"), false);
         let node = self.builder.required(members, "catch")?;
         let known = ["errors", "as", "when", "exceptWhen", "retry", "do", "then"];
         let own = self.builder.members(node, "`catch`", &known, &[])?;
         let filter = own.get("errors").map(|node| self.filter(node)).unwrap_or_default();
-        let variable = own.get("as").map_or(Some("error".into()), |node| self.builder.variable(node, "`as`"))?;
+        let variable = own
+            .get("as")
+            .map_or(Some("error".into()), |node| self.builder.variable(node, "`as`"))?;
         self.builder.variables.push(variable.clone());
         let when = own.get("when").map(|node| self.builder.expression(node));
         let except_when = own.get("exceptWhen").map(|node| self.builder.expression(node));
         let retry = own.get("retry").and_then(|node| self.retry(node));
-        let handler = own.get("do").and_then(|node| self.list(node, &format!("{pointer}/catch/do"), false));
+        let handler =
+            own.get("do").and_then(|node| self.list(node, &format!("{pointer}/catch/do"), false));
         self.builder.variables.pop();
         let then = own.get("then").map(|node| self.then(id, Slot::Catch, node));
         let variable = Arc::from(variable);
-        Some(Kind::Try { first, catch: Catch { filter, when, except_when, variable, retry, first: handler, then } })
+        Some(Kind::Try {
+            first,
+            catch: Catch { filter, when, except_when, variable, retry, first: handler, then },
+        })
     }
 
     /// `catch.errors`.
     fn filter(&mut self, node: &Node) -> Filter {
-        let with = self.builder.members(node, "`errors`", &["with"], &[]).and_then(|errors| errors.get("with"));
+        let with = self
+            .builder
+            .members(node, "`errors`", &["with"], &[])
+            .and_then(|errors| errors.get("with"));
         let known = ["type", "status", "instance", "title", "detail"];
-        let Some(with) = with.and_then(|with| self.builder.members(with, "`with`", &known, &[])) else {
+        let Some(with) = with.and_then(|with| self.builder.members(with, "`with`", &known, &[]))
+        else {
             return Filter::default();
         };
         let mut text = |key: &str| {
-            with.get(key).and_then(|node| self.builder.string(node, &format!("`{key}`"))).map(Arc::from)
+            with.get(key)
+                .and_then(|node| self.builder.string(node, &format!("`{key}`")))
+                .map(Arc::from)
         };
-        let (kind, instance, title, detail) = (text("type"), text("instance"), text("title"), text("detail"));
-        let status = with.get("status").and_then(|node| self.builder.number(node, "`status`", 100, 599));
-        Filter { kind, status: status.and_then(|status| u16::try_from(status).ok()), instance, title, detail }
+        let (kind, instance, title, detail) =
+            (text("type"), text("instance"), text("title"), text("detail"));
+        let status =
+            with.get("status").and_then(|node| self.builder.number(node, "`status`", 100, 599));
+        Filter {
+            kind,
+            status: status.and_then(|status| u16::try_from(status).ok()),
+            instance,
+            title,
+            detail,
+        }
     }
 
     fn raise(&mut self, node: &'n Node) -> Option<Kind> {
         let own = self.builder.members(node, "`raise`", &["error"], &[])?;
         let error = self.builder.required(&own, "error")?;
-        let Some(name) = error.as_str() else { return Some(Kind::Raise { error: self.error(error) }) };
+        let Some(name) = error.as_str() else {
+            return Some(Kind::Raise { error: self.error(error) });
+        };
         let Some((name, (defined, _))) = self.reusable.errors.get_key_value(name) else {
-            self.unknown_part("error", name, error.place, self.reusable.errors.keys().copied().collect());
+            self.unknown_part(
+                "error",
+                name,
+                error.place,
+                self.reusable.errors.keys().copied().collect(),
+            );
             return None;
         };
         self.used.errors.insert(name);
@@ -217,7 +279,8 @@ impl<'n> Tasks<'n> {
             self.builder.required(&own, "type");
             self.builder.required(&own, "status");
             for member in own.members {
-                let is_expression = member.value.as_str().is_some_and(|text| inside(text).is_some());
+                let is_expression =
+                    member.value.as_str().is_some_and(|text| inside(text).is_some());
                 if !is_expression && member.key == "status" {
                     self.builder.number(&member.value, "`status`", 100, 599);
                 } else {

@@ -15,8 +15,8 @@ pub(crate) const TASKS_MAX: usize = 10_000;
 /// Bytes of one expression.
 pub(crate) const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
 
-/// Brackets inside each other in an expression: the parser and the interpreter recurse.
-pub(crate) const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Expressions of one document: each keeps a compiled program in memory.
+pub(crate) const EXPRESSIONS_MAX: usize = 10_000;
 
 /// Terms inside each other in a parsed expression: the interpreter recurses.
 pub(crate) const TERM_DEPTH_MAX: usize = 256;
@@ -27,8 +27,8 @@ pub(crate) const PLACES_MAX: usize = 64;
 /// Bytes of what one expression gives.
 pub(crate) const RESULT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Units of work of one evaluation: a unit is a value looked at or made, or 64 bytes of text. About 50 ms.
-pub(crate) const WORK_MAX: u64 = 4_000_000;
+/// Units of work of one evaluation: a unit is a value looked at or made, or 64 bytes of text. Some 20 ms.
+pub(crate) const WORK_MAX: u64 = 2_000_000;
 
 /// Collections inside each other in a JSON value: readers and writers recurse.
 pub(crate) const JSON_DEPTH_MAX: usize = 128;
@@ -42,7 +42,7 @@ pub(crate) const DURATION_MS_MAX: u64 = 100 * 365 * 86_400_000 + 25 * 86_400_000
 /// Bytes of a failed expression's own words in an error: they may quote data.
 pub(crate) const DETAIL_BYTES_MAX: usize = 200;
 
-/// Diagnostics of one document: nobody reads more.
+/// Errors, and warnings, of one document: nobody reads more.
 pub(crate) const DIAGNOSTICS_MAX: usize = 200;
 
 /// `metadata.attempts` of a step.

@@ -28,7 +28,9 @@ pub(crate) fn add(value: Val) -> Result {
 
 pub(crate) fn join(value: &Val, separator: &Val) -> Result {
     let Val::Arr(items) = value else { return Err(Error::typ(value.clone(), "array")) };
-    let Val::TStr(separator) = separator else { return Err(Error::typ(separator.clone(), "string")) };
+    let Val::TStr(separator) = separator else {
+        return Err(Error::typ(separator.clone(), "string"));
+    };
     let mut joined = Vec::new();
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
@@ -38,7 +40,9 @@ pub(crate) fn join(value: &Val, separator: &Val) -> Result {
             Val::Null => {}
             Val::TStr(text) => joined.extend_from_slice(text),
             Val::Bool(_) | Val::Num(_) => joined.extend_from_slice(item.to_string().as_bytes()),
-            Val::BStr(_) | Val::Arr(_) | Val::Obj(_) => return Err(Error::typ(item.clone(), "string")),
+            Val::BStr(_) | Val::Arr(_) | Val::Obj(_) => {
+                return Err(Error::typ(item.clone(), "string"));
+            }
         }
     }
     Ok(Val::utf8_str(joined))
@@ -47,13 +51,24 @@ pub(crate) fn join(value: &Val, separator: &Val) -> Result {
 /// Takes the spellings of the key that jq takes.
 pub(crate) fn from_entries(value: Val) -> Result {
     let named = |entry: &Map, names: [&'static str; 6]| {
-        names.into_iter().filter_map(|name| entry.get(&key(name))).find(|found| !matches!(found, Val::Null)).cloned()
+        names
+            .into_iter()
+            .filter_map(|name| entry.get(&key(name)))
+            .find(|found| !matches!(found, Val::Null))
+            .cloned()
     };
     let mut object = Map::default();
     for entry in value.values() {
         let entry = match entry? {
             Val::Obj(entry) => entry,
-            other => return Err(Error::typ(other, "object")),
+            other @ (Val::Null
+            | Val::Bool(_)
+            | Val::Num(_)
+            | Val::BStr(_)
+            | Val::TStr(_)
+            | Val::Arr(_)) => {
+                return Err(Error::typ(other, "object"));
+            }
         };
         let name = match named(&entry, ["key", "k", "name", "Name", "Key", "K"]) {
             Some(name @ Val::TStr(_)) => name,
@@ -61,7 +76,10 @@ pub(crate) fn from_entries(value: Val) -> Result {
             Some(other @ (Val::Bool(_) | Val::Num(_))) => Val::utf8_str(other.to_string()),
             Some(other) => return Err(Error::typ(other, "string")),
         };
-        let value = ["value", "v", "Value", "V"].into_iter().find_map(|name| entry.get(&key(name))).cloned();
+        let value = ["value", "v", "Value", "V"]
+            .into_iter()
+            .find_map(|name| entry.get(&key(name)))
+            .cloned();
         object.insert(name, value.unwrap_or(Val::Null));
     }
     Ok(Val::obj(object))
@@ -75,8 +93,16 @@ pub(crate) fn flatten(value: Val, depth: usize) -> Result {
     fn into(items: impl Iterator<Item = Result>, depth: usize, flat: &mut Vec<Val>) -> Result<()> {
         for item in items {
             match item? {
-                Val::Arr(inner) if depth > 0 => into(inner.iter().cloned().map(Ok), depth - 1, flat)?,
-                other => flat.push(other),
+                Val::Arr(inner) if depth > 0 => {
+                    into(inner.iter().cloned().map(Ok), depth - 1, flat)?;
+                }
+                other @ (Val::Null
+                | Val::Bool(_)
+                | Val::Num(_)
+                | Val::BStr(_)
+                | Val::TStr(_)
+                | Val::Arr(_)
+                | Val::Obj(_)) => flat.push(other),
             }
         }
         Ok(())
@@ -94,7 +120,12 @@ pub(crate) fn pattern_states(pattern: &[u8]) -> u64 {
         let most = inside
             .split(|byte| !byte.is_ascii_digit())
             .filter(|digits| !digits.is_empty())
-            .map(|digits| str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX))
+            .map(|digits| {
+                str::from_utf8(digits)
+                    .ok()
+                    .and_then(|digits| digits.parse().ok())
+                    .unwrap_or(u64::MAX)
+            })
             .max();
         states = states.saturating_mul(most.unwrap_or(1).max(1));
     }

@@ -69,10 +69,14 @@ impl Meter {
                 self.empty.set(true);
                 false
             }
-            Val::Arr(items) => self.pay(1) && items.iter().all(|item| self.weigh_at(item, depth + 1)),
+            Val::Arr(items) => {
+                self.pay(1) && items.iter().all(|item| self.weigh_at(item, depth + 1))
+            }
             Val::Obj(members) => {
                 self.pay(1)
-                    && members.iter().all(|(key, item)| self.weigh_at(key, depth + 1) && self.weigh_at(item, depth + 1))
+                    && members.iter().all(|(key, item)| {
+                        self.weigh_at(key, depth + 1) && self.weigh_at(item, depth + 1)
+                    })
             }
         }
     }
@@ -94,6 +98,8 @@ fn empty() -> Error<Val> {
 
 /// Pays for the input and hands it on.
 pub(crate) const CHARGE: &str = "%charge";
+/// Pays for putting the input in order, and hands it on: each part is compared several times.
+pub(crate) const SORT: &str = "%sort";
 /// Pays one unit.
 pub(crate) const STEP: &str = "%step";
 /// Pays for the outermost collection or string alone.
@@ -110,7 +116,8 @@ pub(crate) const PATTERN: &str = "%pattern";
 pub(crate) const TIMES: &str = "%times";
 
 fn done<'a>(meter: &Meter, paid: bool, value: Val) -> jaq_core::ValXs<'a, Val> {
-    let result: ValX<'a, Val> = if paid && !meter.empty.get() { Ok(value) } else { Err(empty().into()) };
+    let result: ValX<'a, Val> =
+        if paid && !meter.empty.get() { Ok(value) } else { Err(empty().into()) };
     box_once(result)
 }
 
@@ -119,11 +126,16 @@ fn funs<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> impl Iterator<It
     paying().into_vec().into_iter().map(run)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, each row on its own")]
 fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<RunPtr<D>>]> {
     Box::new([
         (CHARGE, v(0), |cv| {
             let meter = cv.0.data().meter;
             done(meter, meter.weigh(&cv.1), cv.1)
+        }),
+        (SORT, v(0), |cv| {
+            let meter = cv.0.data().meter;
+            done(meter, meter.pay(units(&cv.1).saturating_mul(8)), cv.1)
         }),
         (STEP, v(0), |cv| {
             let meter = cv.0.data().meter;
@@ -135,10 +147,7 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
         }),
         (BYTES, v(0), |cv| {
             let meter = cv.0.data().meter;
-            let bytes = match &cv.1 {
-                Val::TStr(text) | Val::BStr(text) => text.len() as u64,
-                _ => 0,
-            };
+            let bytes = long(&cv.1);
             done(meter, meter.pay(bytes) && meter.weigh(&cv.1), cv.1)
         }),
         (KEY, v(0), |cv| {
@@ -158,10 +167,8 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
         (PATTERN, v(1), |mut cv| {
             let pattern = cv.0.pop_var();
             let meter = cv.0.data().meter;
-            let states = match &pattern {
-                Val::TStr(pattern) => lists::pattern_states(pattern),
-                _ => 1,
-            };
+            let states =
+                if let Val::TStr(pattern) = &pattern { lists::pattern_states(pattern) } else { 1 };
             let work = states.saturating_add(long(&cv.1).saturating_mul(states) / 8);
             done(meter, meter.pay(work.saturating_add(long(&cv.1))), cv.1)
         }),
@@ -170,12 +177,15 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
             let left = cv.0.pop_var();
             let meter = cv.0.data().meter;
             let paid = match (&left, &right) {
-                (Val::TStr(text) | Val::BStr(text), Val::Num(count)) | (Val::Num(count), Val::TStr(text) | Val::BStr(text)) => {
-                    let count = count.as_isize().map_or(u64::MAX, |n| u64::try_from(n).unwrap_or(0));
+                (Val::TStr(text) | Val::BStr(text), Val::Num(count))
+                | (Val::Num(count), Val::TStr(text) | Val::BStr(text)) => {
+                    let count =
+                        count.as_isize().map_or(u64::MAX, |n| u64::try_from(n).unwrap_or(0));
                     let bytes = count.saturating_mul(text.len() as u64);
                     meter.pay(text_units(usize::try_from(bytes).unwrap_or(usize::MAX)))
                 }
-                (Val::Num(Num::BigInt(_)), Val::Num(_)) | (Val::Num(_), Val::Num(Num::BigInt(_))) => {
+                (Val::Num(Num::BigInt(_)), Val::Num(_))
+                | (Val::Num(_), Val::Num(Num::BigInt(_))) => {
                     let digits = |n: &Val| n.to_string().len();
                     meter.pay(1) && digits(&left) + digits(&right) <= limits::NUMBER_CHARS_MAX
                 }
@@ -187,7 +197,9 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
             box_once((left * right).map_err(Into::into))
         }),
         ("fromjson", v(0), |cv| {
-            let Val::TStr(text) = &cv.1 else { return box_once(Err(Error::typ(cv.1, "string").into())) };
+            let Val::TStr(text) = &cv.1 else {
+                return box_once(Err(Error::typ(cv.1, "string").into()));
+            };
             let value = str::from_utf8(text)
                 .map_err(|_| Error::str("cannot parse text that is not UTF-8"))
                 .and_then(|text| json::check(text).map_err(Error::str))
@@ -206,16 +218,18 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
             box_once(lists::join(&cv.1, &separator).map_err(Into::into))
         }),
         ("from_entries", v(0), |cv| box_once(lists::from_entries(cv.1).map_err(Into::into))),
-        ("flatten", v(0), |cv| box_once(lists::flatten(cv.1, limits::JSON_DEPTH_MAX).map_err(Into::into))),
+        ("flatten", v(0), |cv| {
+            box_once(lists::flatten(cv.1, limits::JSON_DEPTH_MAX).map_err(Into::into))
+        }),
         ("flatten", v(1), |mut cv| {
             let depth = cv.0.pop_var();
-            let depth = match &depth {
-                Val::Num(depth) => depth.as_isize().and_then(|depth| usize::try_from(depth).ok()),
-                _ => None,
-            };
+            let depth = if let Val::Num(depth) = &depth { depth.as_isize() } else { None };
+            let depth = depth.and_then(|depth| usize::try_from(depth).ok());
             let flat = match depth {
                 Some(depth) => lists::flatten(cv.1, depth.min(limits::JSON_DEPTH_MAX)),
-                None => Err(Error::str("flatten's depth must be a whole number that is not negative")),
+                None => {
+                    Err(Error::str("flatten's depth must be a whole number that is not negative"))
+                }
             };
             box_once(flat.map_err(Into::into))
         }),
@@ -225,7 +239,7 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
 fn long(value: &Val) -> u64 {
     match value {
         Val::TStr(text) | Val::BStr(text) => text.len() as u64,
-        _ => 0,
+        Val::Null | Val::Bool(_) | Val::Num(_) | Val::Arr(_) | Val::Obj(_) => 0,
     }
 }
 

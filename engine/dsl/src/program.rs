@@ -41,7 +41,10 @@ pub(crate) enum Segment {
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Program").field("codes", &self.codes.len()).field("schemas", &self.schemas.len()).finish()
+        f.debug_struct("Program")
+            .field("codes", &self.codes.len())
+            .field("schemas", &self.schemas.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +52,9 @@ impl Evaluator for Program {
     fn value(&self, expression: Expression, scope: &Scope<'_>) -> Result<Json, Error> {
         match self.code(expression)? {
             Code::Constant(json) => Ok(json.clone()),
-            Code::Duration(duration) => Ok(Json::from_text(json::string(&duration::write(*duration)))),
+            Code::Duration(duration) => {
+                Ok(Json::from_text(json::string(&duration::write(*duration))))
+            }
             Code::Single(jq) => {
                 let view = View::new(scope, &self.definition);
                 jq.run(&view).map(Output::into_json).map_err(failed)
@@ -103,14 +108,19 @@ impl Evaluator for Program {
                 None | Some("null") => Ok(None),
                 Some(member) => match json::as_string(member) {
                     Some(text) => Ok(Some(Arc::from(text))),
-                    None => Err(failed(format!("the error's {key} must be a string, and {} came", name(member)))),
+                    None => Err(failed(format!(
+                        "the error's {key} must be a string, and {} came",
+                        name(member)
+                    ))),
                 },
             }
         };
         let status = json::member(&value, "status").and_then(status);
         Ok(Error {
             kind: text("type")?.ok_or_else(|| failed("the error has no type".into()))?,
-            status: status.ok_or_else(|| failed("the error's status must be a number from 100 to 599".into()))?,
+            status: status.ok_or_else(|| {
+                failed("the error's status must be a number from 100 to 599".into())
+            })?,
             title: text("title")?,
             detail: text("detail")?,
             instance: text("instance")?,
@@ -122,7 +132,9 @@ impl Evaluator for Program {
         json::write_string(&error.kind, &mut out);
         out.push_str(",\"status\":");
         out.push_str(&error.status.to_string());
-        for (key, text) in [("title", &error.title), ("detail", &error.detail), ("instance", &error.instance)] {
+        for (key, text) in
+            [("title", &error.title), ("detail", &error.detail), ("instance", &error.instance)]
+        {
             if let Some(text) = text {
                 out.push_str(",\"");
                 out.push_str(key);
@@ -136,8 +148,9 @@ impl Evaluator for Program {
 
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {
         let Some(compiled) = self.schemas.get(schema.0 as usize) else { return Err(unknown()) };
-        schema::check(compiled, value)
-            .map_err(|problem| Error::standard(Standard::Validation, "The value does not match its schema", &problem))
+        schema::check(compiled, value).map_err(|problem| {
+            Error::standard(Standard::Validation, "The value does not match its schema", &problem)
+        })
     }
 }
 
@@ -184,20 +197,24 @@ fn status(text: &str) -> Option<u16> {
 fn name(text: &str) -> &'static str {
     match json::shape(text) {
         Shape::Null => "null",
-        Shape::False => "a boolean",
         Shape::Array => "an array",
         Shape::Object => "an object",
         Shape::Other("string") => "a string",
-        Shape::Other("boolean") => "a boolean",
+        Shape::False | Shape::Other("boolean") => "a boolean",
         Shape::Other(_) => "a number",
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn failed(detail: String) -> Error {
     Error::standard(Standard::Expression, "The expression cannot be evaluated", &detail)
 }
 
 /// A number of another workflow's: only we can get that wrong, and it must not end the process.
 fn unknown() -> Error {
-    Error::standard(Standard::Configuration, "The workflow has no such expression", "it was compiled from another document")
+    Error::standard(
+        Standard::Configuration,
+        "The workflow has no such expression",
+        "it was compiled from another document",
+    )
 }

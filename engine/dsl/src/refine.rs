@@ -4,10 +4,7 @@
 //! looked at as a whole (comparisons, filters) gets a filter of the [`meter`](crate::meter) before or behind it. The
 //! definitions of jq's library that an expression uses are refined in the same way and travel with it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jaq_core::{
     load::{
@@ -18,7 +15,12 @@ use jaq_core::{
     path::{Opt, Part, Path},
 };
 
-use crate::{limits, meter};
+use crate::{
+    library::{DEFINED, EACH, LIBRARY, NATIVE, has, is_refused},
+    limits,
+    measure::{is_constant, places},
+    meter,
+};
 
 /// Why an expression is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,57 +30,6 @@ pub(crate) enum Problem {
     UnknownFunction(String),
     Unsupported(String),
 }
-
-static LIBRARY: LazyLock<Vec<Def>> =
-    LazyLock::new(|| jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).collect());
-
-/// jq's library as far as an author may use it: what ends, and asks neither clock nor environment.
-const DEFINED: &[(&str, usize)] = &[
-    ("empty", 0), ("error", 0), ("error", 1), ("true", 0), ("false", 0), ("not", 0), ("select", 1), ("tostring", 0),
-    ("map", 1), ("map_values", 1), ("walk", 1), ("del", 1), ("first", 0), ("last", 0), ("nth", 1), ("nth", 2),
-    ("to_entries", 0), ("with_entries", 1), ("isempty", 1), ("all", 0), ("all", 1), ("all", 2), ("any", 0), ("any", 1),
-    ("any", 2), ("null", 0), ("isboolean", 0), ("isnumber", 0), ("isstring", 0), ("isarray", 0), ("isobject", 0),
-    ("nan", 0), ("infinite", 0), ("isnan", 0), ("isinfinite", 0), ("isfinite", 0), ("isnormal", 0), ("abs", 0),
-    ("logb", 0), ("significand", 0), ("pow10", 0), ("drem", 2), ("nexttoward", 2), ("scalb", 2), ("gamma", 0),
-    ("type", 0), ("values", 0), ("nulls", 0), ("booleans", 0), ("numbers", 0), ("finites", 0), ("normals", 0),
-    ("strings", 0), ("arrays", 0), ("objects", 0), ("iterables", 0), ("scalars", 0), ("min_by", 1), ("max_by", 1),
-    ("min", 0), ("max", 0), ("unique_by", 1), ("unique", 0), ("keys", 0), ("capture_of_match", 0), ("test", 1),
-    ("test", 2), ("scan_", 2), ("scan", 1), ("scan", 2), ("match", 1), ("match", 2), ("capture", 1), ("capture", 2),
-    ("split", 1), ("split", 2), ("splits", 1), ("splits", 2), ("sub", 2), ("sub", 3), ("gsub", 2), ("gsub", 3),
-    ("todate", 0), ("fromdate", 0), ("@sh", 0), ("@text", 0), ("@html", 0), ("@htmld", 0), ("@uri", 0), ("@urid", 0),
-    ("@base64", 0), ("@base64d", 0), ("@json", 0), ("tonumber", 0), ("toboolean", 0), ("totype", 2), ("transpose", 0),
-    ("in", 1), ("inside", 1), ("index", 1), ("rindex", 1), ("getpath", 1), ("paths", 0), ("paths", 1), ("range", 1),
-    ("range", 2), ("abs", 0),
-];
-
-/// Filters that look at their whole input and give at most one value.
-const NATIVE: &[(&str, usize)] = &[
-    ("error_empty", 0), ("keys_unsorted", 0), ("key_values", 0), ("add", 0), ("join", 1), ("from_entries", 0),
-    ("flatten", 0), ("flatten", 1), ("fromjson", 0), ("tojson", 0), ("length", 0), ("utf8bytelength", 0), ("has", 1),
-    ("bsearch", 1), ("implode", 0), ("ascii_downcase", 0), ("ascii_upcase", 0), ("reverse", 0), ("sort", 0),
-    ("startswith", 1), ("endswith", 1), ("ltrimstr", 1), ("rtrimstr", 1), ("trim", 0), ("ltrim", 0), ("rtrim", 0),
-    ("escape_sh", 0), ("escape_html", 0), ("unescape_html", 0), ("encode_uri", 0), ("decode_uri", 0),
-    ("encode_base64", 0), ("decode_base64", 0), ("fromdateiso8601", 0), ("todateiso8601", 0), ("strftime", 1),
-    ("strptime", 1), ("gmtime", 0), ("mktime", 0), ("floor", 0), ("round", 0), ("ceil", 0), ("acos", 0), ("acosh", 0),
-    ("asin", 0), ("asinh", 0), ("atan", 0), ("atanh", 0), ("cbrt", 0), ("cos", 0), ("cosh", 0), ("erf", 0), ("exp", 0),
-    ("exp10", 0), ("exp2", 0), ("expm1", 0), ("fabs", 0), ("frexp", 0), ("ilogb", 0), ("log", 0), ("log10", 0),
-    ("log1p", 0), ("log2", 0), ("modf", 0), ("nearbyint", 0), ("rint", 0), ("sin", 0), ("sinh", 0), ("sqrt", 0),
-    ("tan", 0), ("tanh", 0), ("tgamma", 0), ("trunc", 0), ("atan2", 2), ("copysign", 2), ("fdim", 2), ("fmax", 2),
-    ("fmin", 2), ("fmod", 2), ("hypot", 2), ("ldexp", 2), ("nextafter", 2), ("pow", 2), ("remainder", 2),
-    ("scalbln", 2), ("fma", 3),
-];
-
-/// Filters that run their argument for each element of their input.
-const EACH: &[(&str, usize)] = &[("sort_by", 1), ("group_by", 1), ("min_by_or_empty", 1), ("max_by_or_empty", 1)];
-
-/// Filters of jq that an author may know, and that this engine does not run.
-const REFUSED: &[&str] = &[
-    "recurse", "repeat", "while", "until", "input", "inputs", "debug", "stderr", "env", "halt", "halt_error", "now",
-    "localtime", "strflocaltime", "setpath", "delpaths", "pick", "tobytes", "combinations", "leaf_paths", "builtins",
-    "input_line_number", "input_filename", "@csv", "@tsv", "tostream", "fromstream", "truncate_stream", "path_value",
-    "getenv", "lgamma", "j0", "j1", "y0", "y1", "jn", "yn", "erfc", "modulemeta", "get_search_list", "limit", "range",
-    "stderr_empty", "debug_empty", "splits", "ascii", "matches",
-];
 
 pub(crate) struct Refiner<'s> {
     /// Names that an expression may mention, with `$`.
@@ -114,12 +65,20 @@ impl<'s> Refiner<'s> {
                 let items = self.charged(*items);
                 Term::Arr(Some(Box::new(items)))
             }
-            Term::Obj(entries) => Term::Obj(entries.into_iter().map(|(key, value)| self.entry(key, value)).collect()),
+            Term::Obj(entries) => {
+                Term::Obj(entries.into_iter().map(|(key, value)| self.entry(key, value)).collect())
+            }
             Term::Neg(inner) => Term::Neg(Box::new(self.term(*inner))),
             Term::BinOp(left, op, right) => self.operation(*left, op, *right),
             Term::IfThenElse(branches, otherwise) => {
-                let branches = branches.into_iter().map(|(when, then)| (self.term(when), self.term(then))).collect();
-                Term::IfThenElse(branches, otherwise.map(|otherwise| Box::new(self.term(*otherwise))))
+                let branches = branches
+                    .into_iter()
+                    .map(|(when, then)| (self.term(when), self.term(then)))
+                    .collect();
+                Term::IfThenElse(
+                    branches,
+                    otherwise.map(|otherwise| Box::new(self.term(*otherwise))),
+                )
             }
             Term::TryCatch(tried, catch) => Term::TryCatch(
                 Box::new(self.term(*tried)),
@@ -150,7 +109,10 @@ impl<'s> Refiner<'s> {
                 self.parameters.push(definition.name);
                 let body = self.term(*body);
                 self.parameters.pop();
-                Term::Def(vec![Def { name: definition.name, args: definition.args, body: inner }], Box::new(body))
+                Term::Def(
+                    vec![Def { name: definition.name, args: definition.args, body: inner }],
+                    Box::new(body),
+                )
             }
             Term::Def(..) => self.unsupported("def"),
             Term::Label(..) | Term::Break(_) => self.unsupported("label"),
@@ -184,7 +146,11 @@ impl<'s> Refiner<'s> {
         Term::Str(format, parts.collect())
     }
 
-    fn entry(&mut self, key: Term<&'s str>, value: Option<Term<&'s str>>) -> (Term<&'s str>, Option<Term<&'s str>>) {
+    fn entry(
+        &mut self,
+        key: Term<&'s str>,
+        value: Option<Term<&'s str>>,
+    ) -> (Term<&'s str>, Option<Term<&'s str>>) {
         match (key, value) {
             (Term::Var(name), None) => {
                 let value = self.charged(Term::Var(name));
@@ -192,14 +158,22 @@ impl<'s> Refiner<'s> {
             }
             (key, None) => {
                 let key = self.charged(key);
-                let value = Term::Path(Box::new(Term::Id), Path(vec![(Part::Index(key.clone()), Opt::Essential)]));
+                let value = Term::Path(
+                    Box::new(Term::Id),
+                    Path(vec![(Part::Index(key.clone()), Opt::Essential)]),
+                );
                 (key, Some(pipe(value, call(meter::CHARGE))))
             }
             (key, Some(value)) => (self.charged(key), Some(self.charged(value))),
         }
     }
 
-    fn operation(&mut self, left: Term<&'s str>, op: BinaryOp<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
+    fn operation(
+        &mut self,
+        left: Term<&'s str>,
+        op: BinaryOp<&'s str>,
+        right: Term<&'s str>,
+    ) -> Term<&'s str> {
         match op {
             BinaryOp::Pipe(None) => pipe(self.term(left), self.term(right)),
             BinaryOp::Pipe(Some(pattern)) => {
@@ -214,8 +188,12 @@ impl<'s> Refiner<'s> {
                 let left = pipe(self.term(left), call(meter::STEP));
                 binary(left, op, pipe(self.term(right), call(meter::STEP)))
             }
-            BinaryOp::Alt | BinaryOp::Or | BinaryOp::And => binary(self.term(left), op, self.term(right)),
-            BinaryOp::Math(Math::Mul) => Term::Call(meter::TIMES, vec![self.term(left), self.term(right)]),
+            BinaryOp::Alt | BinaryOp::Or | BinaryOp::And => {
+                binary(self.term(left), op, self.term(right))
+            }
+            BinaryOp::Math(Math::Mul) => {
+                Term::Call(meter::TIMES, vec![self.term(left), self.term(right)])
+            }
             BinaryOp::Math(Math::Div) => {
                 // Text is split into as many parts as it has bytes.
                 let left = pipe(self.term(left), call(meter::BYTES));
@@ -224,12 +202,7 @@ impl<'s> Refiner<'s> {
             BinaryOp::Math(Math::Add | Math::Sub | Math::Rem) | BinaryOp::Cmp(_) => {
                 binary(self.charged(left), op, self.charged(right))
             }
-            BinaryOp::Assign => {
-                let right = self.charged(right);
-                let left = self.assigned(left);
-                pipe(call(meter::CHARGE), binary(left, op, right))
-            }
-            BinaryOp::Update => {
+            BinaryOp::Assign | BinaryOp::Update => {
                 let right = self.charged(right);
                 let left = self.assigned(left);
                 pipe(call(meter::CHARGE), binary(left, op, right))
@@ -240,7 +213,12 @@ impl<'s> Refiner<'s> {
         }
     }
 
-    fn update_with(&mut self, left: Term<&'s str>, op: BinaryOp<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
+    fn update_with(
+        &mut self,
+        left: Term<&'s str>,
+        op: BinaryOp<&'s str>,
+        right: Term<&'s str>,
+    ) -> Term<&'s str> {
         const OPERAND: &str = "$%operand";
         let right = self.term(right);
         self.variables.push(OPERAND);
@@ -253,11 +231,14 @@ impl<'s> Refiner<'s> {
     /// The left side of an assignment. It must stay a path, so nothing in it is paid for; its input is, before it.
     fn assigned(&mut self, term: Term<&'s str>) -> Term<&'s str> {
         if places(&term) > limits::PLACES_MAX {
-            self.problems.push(Problem::Unsupported("an assignment to so many places is not available".into()));
+            self.problems.push(Problem::Unsupported(
+                "an assignment to so many places is not available".into(),
+            ));
         }
         self.place(term)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other terms of jq are no paths")]
     fn place(&mut self, term: Term<&'s str>) -> Term<&'s str> {
         match term {
             Term::Id => term,
@@ -267,7 +248,9 @@ impl<'s> Refiner<'s> {
                 let parts = path.0.into_iter().map(|(part, opt)| {
                     let part = match part {
                         Part::Index(index) => Part::Index(self.index(index)),
-                        Part::Range(from, to) => Part::Range(from.map(|t| self.index(t)), to.map(|t| self.index(t))),
+                        Part::Range(from, to) => {
+                            Part::Range(from.map(|t| self.index(t)), to.map(|t| self.index(t)))
+                        }
                     };
                     (part, opt)
                 });
@@ -281,24 +264,36 @@ impl<'s> Refiner<'s> {
                 self.variables.truncate(bound);
                 binary(left, BinaryOp::Pipe(Some(pattern)), right)
             }
-            Term::BinOp(left, op @ (BinaryOp::Pipe(None) | BinaryOp::Comma | BinaryOp::Alt), right) => {
-                binary(self.place(*left), op, self.place(*right))
-            }
+            Term::BinOp(
+                left,
+                op @ (BinaryOp::Pipe(None) | BinaryOp::Comma | BinaryOp::Alt),
+                right,
+            ) => binary(self.place(*left), op, self.place(*right)),
             Term::IfThenElse(branches, otherwise) => {
-                let branches = branches.into_iter().map(|(when, then)| (self.term(when), self.place(then))).collect();
-                Term::IfThenElse(branches, otherwise.map(|otherwise| Box::new(self.place(*otherwise))))
+                let branches = branches
+                    .into_iter()
+                    .map(|(when, then)| (self.term(when), self.place(then)))
+                    .collect();
+                Term::IfThenElse(
+                    branches,
+                    otherwise.map(|otherwise| Box::new(self.place(*otherwise))),
+                )
             }
             Term::TryCatch(tried, None) => Term::TryCatch(Box::new(self.place(*tried)), None),
-            Term::Call(name, arguments) if arguments.is_empty() && self.parameters.contains(&name) => {
+            Term::Call(name, arguments)
+                if arguments.is_empty() && self.parameters.contains(&name) =>
+            {
                 Term::Call(name, arguments)
             }
             Term::Call(
-                name @ ("select" | "empty" | "first" | "last" | "values" | "nulls" | "booleans" | "numbers" | "strings"
-                | "arrays" | "objects" | "iterables" | "scalars"),
+                name @ ("select" | "empty" | "first" | "last" | "values" | "nulls" | "booleans"
+                | "numbers" | "strings" | "arrays" | "objects" | "iterables" | "scalars"),
                 arguments,
             ) if arguments.len() == usize::from(name == "select") => self.call(name, arguments),
             _ => {
-                self.problems.push(Problem::Unsupported("only a path such as `.a[0].b` may be assigned to".into()));
+                self.problems.push(Problem::Unsupported(
+                    "only a path such as `.a[0].b` may be assigned to".into(),
+                ));
                 Term::Id
             }
         }
@@ -314,7 +309,10 @@ impl<'s> Refiner<'s> {
                         head = Term::Path(Box::new(head), Path(std::mem::take(&mut parts)));
                     }
                     head = pipe(head, call(meter::WIDTH));
-                    parts.push((Part::Range(from.map(|t| self.index(t)), to.map(|t| self.index(t))), opt));
+                    parts.push((
+                        Part::Range(from.map(|t| self.index(t)), to.map(|t| self.index(t))),
+                        opt,
+                    ));
                 }
             }
         }
@@ -331,10 +329,15 @@ impl<'s> Refiner<'s> {
     fn pattern(&mut self, pattern: Pattern<&'s str>) -> Pattern<&'s str> {
         match pattern {
             Pattern::Var(_) => pattern,
-            Pattern::Arr(inner) => Pattern::Arr(inner.into_iter().map(|inner| self.pattern(inner)).collect()),
-            Pattern::Obj(inner) => {
-                Pattern::Obj(inner.into_iter().map(|(key, inner)| (self.index(key), self.pattern(inner))).collect())
+            Pattern::Arr(inner) => {
+                Pattern::Arr(inner.into_iter().map(|inner| self.pattern(inner)).collect())
             }
+            Pattern::Obj(inner) => Pattern::Obj(
+                inner
+                    .into_iter()
+                    .map(|(key, inner)| (self.index(key), self.pattern(inner)))
+                    .collect(),
+            ),
         }
     }
 
@@ -358,7 +361,10 @@ impl<'s> Refiner<'s> {
         }
         if self.allowed.contains(name) {
             self.mentioned.insert(name.to_owned());
-        } else if matches!(name, "$ENV" | "$__loc__" | "$__prog_args" | "$secrets" | "$authorization") {
+        } else if matches!(
+            name,
+            "$ENV" | "$__loc__" | "$__prog_args" | "$secrets" | "$authorization"
+        ) {
             self.problems.push(Problem::Unsupported(format!("`{name}` is not available")));
         } else {
             self.problems.push(Problem::UnknownVariable(name.to_owned()));
@@ -371,15 +377,23 @@ impl<'s> Refiner<'s> {
             return Term::Call(name, arguments);
         }
         match signature {
-            ("first" | "last", 1) => return Term::Call(name, arguments.into_iter().map(|a| self.term(a)).collect()),
-            ("limit" | "skip", 2) => return Term::Call(name, arguments.into_iter().map(|a| self.term(a)).collect()),
+            ("first" | "last", 1) => {
+                return Term::Call(name, arguments.into_iter().map(|a| self.term(a)).collect());
+            }
+            ("limit" | "skip", 2) => {
+                return Term::Call(name, arguments.into_iter().map(|a| self.term(a)).collect());
+            }
             ("range", 3) => {
-                let range = Term::Call(name, arguments.into_iter().map(|a| self.charged(a)).collect());
+                let range =
+                    Term::Call(name, arguments.into_iter().map(|a| self.charged(a)).collect());
                 return pipe(range, call(meter::STEP));
             }
-            ("path", 1) | ("path_value", 1) if name == "path" || self.in_library => {
+            ("path" | "path_value", 1) if name == "path" || self.in_library => {
                 let places = arguments.into_iter().map(|a| self.assigned(a)).collect();
-                return pipe(pipe(call(meter::CHARGE), Term::Call(name, places)), call(meter::CHARGE));
+                return pipe(
+                    pipe(call(meter::CHARGE), Term::Call(name, places)),
+                    call(meter::CHARGE),
+                );
             }
             ("add", 1) => {
                 let items = Term::Arr(arguments.into_iter().next().map(Box::new));
@@ -390,18 +404,25 @@ impl<'s> Refiner<'s> {
                 return self.guarded(name, arguments, meter::PATTERN);
             }
             ("explode", 0) => return pipe(call(meter::BYTES), Term::Call(name, arguments)),
-            (meter::CHARGE | meter::STEP, 0) if self.in_library => return Term::Call(name, arguments),
+            (meter::CHARGE | meter::STEP, 0) if self.in_library => {
+                return Term::Call(name, arguments);
+            }
             _ => {}
         }
-        if EACH.contains(&signature) {
+        if has(EACH, signature) {
+            let arguments =
+                arguments.into_iter().map(|argument| pipe(self.term(argument), call(meter::SORT)));
+            let arguments = arguments.collect();
+            return pipe(call(meter::SORT), Term::Call(name, arguments));
+        }
+        if signature == ("sort", 0) {
+            return pipe(call(meter::SORT), Term::Call(name, arguments));
+        }
+        if has(NATIVE, signature) {
             let arguments = arguments.into_iter().map(|argument| self.charged(argument)).collect();
             return pipe(call(meter::CHARGE), Term::Call(name, arguments));
         }
-        if NATIVE.contains(&signature) {
-            let arguments = arguments.into_iter().map(|argument| self.charged(argument)).collect();
-            return pipe(call(meter::CHARGE), Term::Call(name, arguments));
-        }
-        if DEFINED.contains(&signature) {
+        if has(DEFINED, signature) {
             self.define(signature);
             let arguments = if name == "del" {
                 arguments.into_iter().map(|argument| self.assigned(argument)).collect()
@@ -410,8 +431,7 @@ impl<'s> Refiner<'s> {
             };
             return Term::Call(name, arguments);
         }
-        let known = |list: &[(&str, usize)]| list.iter().any(|(known, _)| *known == name);
-        let problem = if REFUSED.contains(&name) && !known(DEFINED) && !known(NATIVE) {
+        let problem = if is_refused(name) {
             Problem::Unsupported(format!("`{name}` is not available"))
         } else {
             Problem::UnknownFunction(format!("{name}/{}", arguments.len()))
@@ -421,10 +441,17 @@ impl<'s> Refiner<'s> {
     }
 
     /// `f(a; b)` as `a as $x | b as $y | guard($x) | f($x; $y)`.
-    fn guarded(&mut self, name: &'s str, arguments: Vec<Term<&'s str>>, guard: &'s str) -> Term<&'s str> {
+    fn guarded(
+        &mut self,
+        name: &'s str,
+        arguments: Vec<Term<&'s str>>,
+        guard: &'s str,
+    ) -> Term<&'s str> {
         const NAMES: [&str; 2] = ["$%first", "$%second"];
-        let values = || NAMES.iter().take(arguments.len()).map(|name| Term::Var(*name)).collect::<Vec<_>>();
-        let guarded = pipe(Term::Call(guard, vec![Term::Var(NAMES[0])]), Term::Call(name, values()));
+        let values =
+            || NAMES.iter().take(arguments.len()).map(|name| Term::Var(*name)).collect::<Vec<_>>();
+        let guarded =
+            pipe(Term::Call(guard, vec![Term::Var(NAMES[0])]), Term::Call(name, values()));
         let guarded = pipe(pipe(call(meter::BYTES), guarded), call(meter::CHARGE));
         let mut whole = guarded;
         for (argument, variable) in arguments.into_iter().zip(NAMES).rev() {
@@ -436,7 +463,11 @@ impl<'s> Refiner<'s> {
 
     /// Takes a definition of the library along, and those that it uses.
     fn define(&mut self, (name, arity): (&str, usize)) {
-        let found = LIBRARY.iter().enumerate().rev().find(|(_, def)| def.name == name && def.args.len() == arity);
+        let found = LIBRARY
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, def)| def.name == name && def.args.len() == arity);
         let Some((place, definition)) = found else {
             self.problems.push(Problem::UnknownFunction(format!("{name}/{arity}")));
             return;
@@ -445,18 +476,21 @@ impl<'s> Refiner<'s> {
             return;
         }
         // Held against definitions that use each other; none of those allowed does.
-        self.definitions.insert(place, Def { name: definition.name, args: Vec::new(), body: Term::Id });
+        self.definitions
+            .insert(place, Def { name: definition.name, args: Vec::new(), body: Term::Id });
         let variables = std::mem::take(&mut self.variables);
         let parameters = std::mem::replace(&mut self.parameters, definition.args.clone());
         // A parameter `$x` may be used as `x` as well.
-        let filters: Vec<&str> = definition.args.iter().filter_map(|name| name.strip_prefix('$')).collect();
+        let filters: Vec<&str> =
+            definition.args.iter().filter_map(|name| name.strip_prefix('$')).collect();
         self.parameters.extend(filters);
         let in_library = std::mem::replace(&mut self.in_library, true);
         let body = self.term(definition.body.clone());
         self.in_library = in_library;
         self.parameters = parameters;
         self.variables = variables;
-        self.definitions.insert(place, Def { name: definition.name, args: definition.args.clone(), body });
+        self.definitions
+            .insert(place, Def { name: definition.name, args: definition.args.clone(), body });
     }
 }
 
@@ -470,122 +504,4 @@ fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
 
 fn binary<'s>(left: Term<&'s str>, op: BinaryOp<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
     Term::BinOp(Box::new(left), op, Box::new(right))
-}
-
-fn is_constant(term: &Term<&str>) -> bool {
-    match term {
-        Term::Num(_) => true,
-        Term::Neg(inner) => matches!(**inner, Term::Num(_)),
-        Term::Str(None, parts) => parts.iter().all(|part| !matches!(part, StrPart::Term(_))),
-        _ => false,
-    }
-}
-
-/// In how many ways a left side may reach one and the same place, at most.
-fn places(term: &Term<&str>) -> usize {
-    match term {
-        Term::BinOp(left, BinaryOp::Comma | BinaryOp::Alt, right) => places(left).saturating_add(places(right)),
-        Term::BinOp(left, BinaryOp::Pipe(None), right) => places(left).saturating_mul(places(right)),
-        Term::BinOp(left, BinaryOp::Pipe(Some(_)), right) => generators(left).saturating_mul(places(right)),
-        Term::Path(head, path) => path.0.iter().fold(places(head), |ways, (part, _)| {
-            let inner = match part {
-                Part::Index(index) => generators(index),
-                Part::Range(from, to) => {
-                    let bound = |t: &Option<Term<&str>>| t.as_ref().map_or(1, generators);
-                    bound(from).saturating_mul(bound(to))
-                }
-            };
-            ways.saturating_mul(inner)
-        }),
-        Term::IfThenElse(branches, otherwise) => {
-            let ways = |(when, then): &(Term<&str>, Term<&str>)| generators(when).saturating_mul(places(then));
-            let branches = branches.iter().map(ways).fold(1, usize::saturating_add);
-            branches.saturating_add(otherwise.as_ref().map_or(1, |otherwise| places(otherwise)))
-        }
-        Term::TryCatch(inner, _) => places(inner),
-        Term::Call("select", arguments) => arguments.iter().map(generators).product(),
-        _ => 1,
-    }
-}
-
-/// How many results a term inside a left side may have: one for what certainly has one, else too many.
-fn generators(term: &Term<&str>) -> usize {
-    match term {
-        Term::Id | Term::Num(_) | Term::Var(_) | Term::Arr(_) => 1,
-        _ if is_constant(term) => 1,
-        Term::Neg(inner) => generators(inner),
-        Term::Str(_, parts) => parts
-            .iter()
-            .map(|part| match part {
-                StrPart::Term(term) => generators(term),
-                StrPart::Str(_) | StrPart::Char(_) => 1,
-            })
-            .fold(1, usize::saturating_mul),
-        Term::BinOp(left, BinaryOp::Comma, right) => generators(left).saturating_add(generators(right)),
-        Term::BinOp(left, _, right) => generators(left).saturating_mul(generators(right)),
-        Term::Path(head, path) => {
-            let parts = path.0.iter().map(|(part, _)| match part {
-                Part::Index(index) => generators(index),
-                Part::Range(None, None) => usize::MAX,
-                Part::Range(..) => 1,
-            });
-            parts.fold(generators(head), usize::saturating_mul)
-        }
-        Term::Call(name, arguments) => {
-            let single = ["length", "type", "not", "test", "startswith", "endswith", "has", "contains", "any", "all"];
-            if single.contains(name) { arguments.iter().map(|_| 1).product() } else { usize::MAX }
-        }
-        _ => usize::MAX,
-    }
-}
-
-/// How deep the interpreter would recurse, about.
-pub(crate) fn depth(term: &Term<&str>) -> usize {
-    let most = |terms: &mut dyn Iterator<Item = &Term<&str>>| terms.map(depth).max().unwrap_or(0);
-    match term {
-        Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) | Term::Arr(None) => 1,
-        Term::Arr(Some(inner)) | Term::Neg(inner) | Term::Label(_, inner) => 1 + depth(inner),
-        Term::Str(_, parts) => {
-            let inner = parts.iter().filter_map(|part| match part {
-                StrPart::Term(term) => Some(depth(term)),
-                StrPart::Str(_) | StrPart::Char(_) => None,
-            });
-            parts.len() + inner.max().unwrap_or(0)
-        }
-        Term::Obj(entries) => {
-            let inner = entries.iter().map(|(key, value)| depth(key).max(value.as_ref().map_or(0, depth)));
-            entries.len() + inner.max().unwrap_or(0)
-        }
-        Term::BinOp(left, op, right) => {
-            let pattern = if let BinaryOp::Pipe(Some(pattern)) = op { pattern_depth(pattern) } else { 0 };
-            1 + pattern + depth(left).max(depth(right))
-        }
-        Term::Fold(_, items, pattern, arguments) => {
-            1 + pattern_depth(pattern) + depth(items).max(most(&mut arguments.iter()))
-        }
-        Term::TryCatch(tried, catch) => 1 + depth(tried).max(catch.as_ref().map_or(0, |catch| depth(catch))),
-        Term::IfThenElse(branches, otherwise) => {
-            let inner = branches.iter().map(|(when, then)| depth(when).max(depth(then))).max().unwrap_or(0);
-            branches.len() + inner.max(otherwise.as_ref().map_or(0, |otherwise| depth(otherwise)))
-        }
-        Term::Def(definitions, body) => 1 + depth(body).max(most(&mut definitions.iter().map(|def| &def.body))),
-        Term::Call(_, arguments) => 1 + most(&mut arguments.iter()),
-        Term::Path(head, path) => {
-            let inner = path.0.iter().map(|(part, _)| match part {
-                Part::Index(index) => depth(index),
-                Part::Range(from, to) => from.as_ref().map_or(0, depth).max(to.as_ref().map_or(0, depth)),
-            });
-            path.0.len() + depth(head).max(inner.max().unwrap_or(0))
-        }
-    }
-}
-
-fn pattern_depth(pattern: &Pattern<&str>) -> usize {
-    match pattern {
-        Pattern::Var(_) => 1,
-        Pattern::Arr(inner) => inner.len() + inner.iter().map(pattern_depth).max().unwrap_or(0),
-        Pattern::Obj(inner) => {
-            inner.len() + inner.iter().map(|(key, inner)| depth(key).max(pattern_depth(inner))).max().unwrap_or(0)
-        }
-    }
 }

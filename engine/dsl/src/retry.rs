@@ -12,7 +12,12 @@ impl<'n> Tasks<'n> {
     pub(crate) fn retry(&mut self, node: &'n Node) -> Option<Retry> {
         let Some(name) = node.as_str() else { return self.retry_inline(node) };
         let Some((name, (defined, _))) = self.reusable.retries.get_key_value(name) else {
-            self.unknown_part("retry", name, node.place, self.reusable.retries.keys().copied().collect());
+            self.unknown_part(
+                "retry",
+                name,
+                node.place,
+                self.reusable.retries.keys().copied().collect(),
+            );
             return None;
         };
         self.used.retries.insert(name);
@@ -27,12 +32,15 @@ impl<'n> Tasks<'n> {
         let delay = own.get("delay").map(|node| self.builder.duration(node));
         let backoff = own.get("backoff").map_or(Backoff::Constant, |node| self.backoff(node));
         let jitter = own.get("jitter").and_then(|node| self.jitter(node));
-        let (attempts_max, duration_max) = own.get("limit").map(|node| self.limit(node)).unwrap_or_default();
+        let (attempts_max, duration_max) =
+            own.get("limit").map(|node| self.limit(node)).unwrap_or_default();
         Some(Retry { when, except_when, delay, backoff, jitter, attempts_max, duration_max })
     }
 
     fn backoff(&mut self, node: &Node) -> Backoff {
-        let Some(own) = self.builder.members(node, "`backoff`", &["constant", "linear", "exponential"], &[]) else {
+        let Some(own) =
+            self.builder.members(node, "`backoff`", &["constant", "linear", "exponential"], &[])
+        else {
             return Backoff::Constant;
         };
         if own.members.len() != 1 {
@@ -46,7 +54,11 @@ impl<'n> Tasks<'n> {
                 let message = format!("`{}` of a backoff is not supported", setting.key);
                 self.builder.sink.error("unsupported", setting.place, message);
             } else if !matches!(&member.value.value, Value::Object(_) | Value::Null) {
-                self.builder.sink.error("invalid-type", member.value.place, "a backoff must be an empty object");
+                self.builder.sink.error(
+                    "invalid-type",
+                    member.value.place,
+                    "a backoff must be an empty object",
+                );
             }
         }
         match own.members.first().map(|member| member.key.as_str()) {

@@ -3,17 +3,20 @@
 use jsonschema::{Draft, PatternOptions, Validator};
 
 use crate::{
-    limits,
+    json, limits,
     tree::{Node, Value},
 };
 
 pub(crate) fn compile(node: &Node) -> Result<Validator, String> {
     if let Some(reference) = foreign_reference(node) {
-        return Err(format!("the reference `{reference}` leads out of the schema; only those that begin with # are followed"));
+        return Err(format!(
+            "the reference `{reference}` leads out of the schema; only those that begin with # are followed"
+        ));
     }
     let mut text = String::new();
     node.write_json(&mut text);
-    let schema: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let schema: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| error.to_string())?;
     jsonschema::options()
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(1024 * 1024))
@@ -51,9 +54,5 @@ pub(crate) fn check(schema: &Validator, text: &str) -> Result<(), String> {
 }
 
 fn shorten(text: &str) -> &str {
-    let mut end = text.len().min(2 * limits::DETAIL_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    json::cut(text, 2 * limits::DETAIL_BYTES_MAX)
 }

@@ -11,7 +11,7 @@ use baton_core::{
 };
 
 use crate::{
-    builder::{Builder, Members, nearest, too_many},
+    builder::{Builder, Members, nearest},
     diagnostic::Place,
     document::{Reusable, object, plain},
     json, limits,
@@ -78,28 +78,40 @@ impl<'n> Tasks<'n> {
         let mut names: BTreeMap<&str, TaskId> = BTreeMap::new();
         let mut ids = Vec::new();
         for (i, item) in items.iter().enumerate() {
-            if too_many(self.drafts.len()) {
+            if self.drafts.len() >= limits::TASKS_MAX {
                 let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
                 self.builder.sink.error("too-large", item.place, message);
                 break;
             }
-            let member = match &item.value {
-                Value::Object(members) if members.len() == 1 => &members[0],
-                _ => {
-                    let message = "an item of a task list must be an object with one key, the task's name";
-                    self.builder.sink.error_hint("invalid-type", item.place, message, "- name:\n    set: …");
-                    continue;
-                }
+            let Some(member) = item.single() else {
+                let message =
+                    "an item of a task list must be an object with one key, the task's name";
+                self.builder.sink.error_hint(
+                    "invalid-type",
+                    item.place,
+                    message,
+                    "- name:\n    set: …",
+                );
+                continue;
             };
             let name = member.key.as_str();
             let place = format!("{pointer}/{i}/{}", json::escape_pointer(name));
-            let id = self.task(name, &member.value, member.place, place);
+            let id = self.task(name, &member.value, member.place, &place);
             if names.insert(name, id).is_some() {
-                self.builder.sink.error("duplicate-task", member.place, format!("this list has another task `{name}`"));
+                self.builder.sink.error(
+                    "duplicate-task",
+                    member.place,
+                    format!("this list has another task `{name}`"),
+                );
             }
             if matches!(name, "continue" | "exit" | "end") {
                 let message = format!("`then: {name}` means the directive, never this task");
-                self.builder.sink.warn("directive-name", member.place, message, "give the task another name");
+                self.builder.sink.warn(
+                    "directive-name",
+                    member.place,
+                    message,
+                    "give the task another name",
+                );
             }
             ids.push(id);
         }
@@ -122,9 +134,16 @@ impl<'n> Tasks<'n> {
             return;
         }
         let Some(target) = names.get(fix.target) else {
-            let hint = nearest(fix.target, names.keys().copied().chain(["continue", "exit", "end"]));
-            let hint = hint.unwrap_or_else(|| "a task of the same list, or continue, exit or end".into());
-            sink.error_hint("unknown-target", fix.place, format!("no task `{}` in this list", fix.target), hint);
+            let hint =
+                nearest(fix.target, names.keys().copied().chain(["continue", "exit", "end"]));
+            let hint =
+                hint.unwrap_or_else(|| "a task of the same list, or continue, exit or end".into());
+            sink.error_hint(
+                "unknown-target",
+                fix.place,
+                format!("no task `{}` in this list", fix.target),
+                hint,
+            );
             return;
         };
         let then = Then::Task(*target);
@@ -142,18 +161,34 @@ impl<'n> Tasks<'n> {
     }
 
     /// One task, with those inside it; gives its number.
-    pub(crate) fn task(&mut self, name: &str, node: &'n Node, place: Place, pointer: String) -> TaskId {
+    pub(crate) fn task(
+        &mut self,
+        name: &str,
+        node: &'n Node,
+        place: Place,
+        pointer: &str,
+    ) -> TaskId {
         let id = TaskId(u32::try_from(self.drafts.len()).unwrap_or(u32::MAX));
-        self.drafts.push(Draft { task: plain(Arc::from(name), &pointer), place });
+        self.drafts.push(Draft { task: plain(Arc::from(name), pointer), place });
         let Value::Object(found) = &node.value else {
             let message = format!("the task `{name}` must be an object, not {}", node.what());
             self.builder.sink.error("invalid-type", node.place, message);
             return id;
         };
-        let Some(kind) = KINDS.iter().find(|kind| found.iter().any(|member| member.key == **kind)).copied() else {
-            let misspelt = found.iter().find_map(|member| Some((member, nearest(&member.key, KINDS.into_iter())?)));
-            let hint = misspelt.map_or_else(|| format!("one of {}", KINDS.join(", ")), |(_, hint)| hint);
-            self.builder.sink.error_hint("missing-key", place, format!("the task `{name}` does not say what to do"), hint);
+        let Some(kind) =
+            KINDS.iter().find(|kind| found.iter().any(|member| member.key == **kind)).copied()
+        else {
+            let misspelt = found
+                .iter()
+                .find_map(|member| Some((member, nearest(&member.key, KINDS.into_iter())?)));
+            let hint =
+                misspelt.map_or_else(|| format!("one of {}", KINDS.join(", ")), |(_, hint)| hint);
+            self.builder.sink.error_hint(
+                "missing-key",
+                place,
+                format!("the task `{name}` does not say what to do"),
+                hint,
+            );
             return id;
         };
         let own: &[&str] = match kind {
@@ -168,15 +203,20 @@ impl<'n> Tasks<'n> {
             "wait" => &["wait"],
             _ => {
                 if let Some(member) = found.iter().find(|member| member.key == kind) {
-                    self.builder.sink.error("unsupported", member.place, format!("`{kind}` tasks are not supported"));
+                    self.builder.sink.error(
+                        "unsupported",
+                        member.place,
+                        format!("`{kind}` tasks are not supported"),
+                    );
                 }
                 return id;
             }
         };
         let known: Vec<&str> = own.iter().chain(&COMMON).copied().collect();
-        if let Some(members) = self.builder.members(node, &format!("a `{kind}` task"), &known, &[]) {
+        if let Some(members) = self.builder.members(node, &format!("a `{kind}` task"), &known, &[])
+        {
             self.common(id, &members);
-            if let Some(kind) = self.kind(id, kind, &members, &pointer) {
+            if let Some(kind) = self.kind(id, kind, &members, pointer) {
                 self.drafts[index(id)].task.kind = kind;
             }
         }
@@ -186,8 +226,10 @@ impl<'n> Tasks<'n> {
     fn common(&mut self, id: TaskId, members: &Members<'n>) {
         let condition = members.get("if").map(|node| self.builder.expression(node));
         let input = members.get("input").map(|node| self.input(node)).unwrap_or_default();
-        let output = members.get("output").map(|node| self.shaped(node, "output")).unwrap_or_default();
-        let export = members.get("export").map(|node| self.shaped(node, "export")).unwrap_or_default();
+        let output =
+            members.get("output").map(|node| self.shaped(node, "output")).unwrap_or_default();
+        let export =
+            members.get("export").map(|node| self.shaped(node, "export")).unwrap_or_default();
         let timeout = members.get("timeout").and_then(|node| self.timeout(node));
         if let Some(metadata) = members.get("metadata") {
             object(&mut self.builder, metadata, "metadata");
@@ -204,14 +246,22 @@ impl<'n> Tasks<'n> {
 
     /// `input`.
     pub(crate) fn input(&mut self, node: &Node) -> (Option<Schema>, Option<Expression>) {
-        let Some(members) = self.builder.members(node, "`input`", &["schema", "from"], &[]) else { return (None, None) };
+        let Some(members) = self.builder.members(node, "`input`", &["schema", "from"], &[]) else {
+            return (None, None);
+        };
         let schema = members.get("schema").and_then(|node| self.builder.schema(node));
         (schema, members.get("from").map(|node| self.builder.transformation(node)))
     }
 
     /// `output` or `export`.
-    pub(crate) fn shaped(&mut self, node: &Node, what: &str) -> (Option<Schema>, Option<Expression>) {
-        let Some(members) = self.builder.members(node, &format!("`{what}`"), &["schema", "as"], &[]) else {
+    pub(crate) fn shaped(
+        &mut self,
+        node: &Node,
+        what: &str,
+    ) -> (Option<Schema>, Option<Expression>) {
+        let Some(members) =
+            self.builder.members(node, &format!("`{what}`"), &["schema", "as"], &[])
+        else {
             return (None, None);
         };
         let schema = members.get("schema").and_then(|node| self.builder.schema(node));
@@ -221,8 +271,15 @@ impl<'n> Tasks<'n> {
     /// `timeout`: inline, or a name of `use.timeouts`.
     pub(crate) fn timeout(&mut self, node: &'n Node) -> Option<Expression> {
         if let Some(name) = node.as_str() {
-            let Some((found, _)) = self.reusable.timeouts.get_key_value(name).map(|(name, (node, _))| (*node, name)) else {
-                self.unknown_part("timeout", name, node.place, self.reusable.timeouts.keys().copied().collect());
+            let Some((found, _)) =
+                self.reusable.timeouts.get_key_value(name).map(|(name, (node, _))| (*node, name))
+            else {
+                self.unknown_part(
+                    "timeout",
+                    name,
+                    node.place,
+                    self.reusable.timeouts.keys().copied().collect(),
+                );
                 return None;
             };
             self.used.timeouts.insert(name);
@@ -240,7 +297,12 @@ impl<'n> Tasks<'n> {
     pub(crate) fn unknown_part(&mut self, what: &str, name: &str, place: Place, known: Vec<&str>) {
         let hint = nearest(name, known.into_iter());
         let hint = hint.unwrap_or_else(|| format!("define it under `use.{}`", plural(what)));
-        self.builder.sink.error_hint("unknown-name", place, format!("no {what} `{name}` is defined"), hint);
+        self.builder.sink.error_hint(
+            "unknown-name",
+            place,
+            format!("no {what} `{name}` is defined"),
+            hint,
+        );
     }
 
     /// A directive at once, or a task's name for later.
@@ -260,14 +322,14 @@ impl<'n> Tasks<'n> {
     pub(crate) fn functions(&mut self) {
         let mut bodies = BTreeMap::new();
         for (name, (node, place)) in &self.reusable.functions {
-            if too_many(self.drafts.len()) {
+            if self.drafts.len() >= limits::TASKS_MAX {
                 let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
                 self.builder.sink.error("too-large", *place, message);
                 break;
             }
             let pointer = format!("/use/functions/{}", json::escape_pointer(name));
             let outer = std::mem::take(&mut self.fixes);
-            bodies.insert(*name, self.task(name, node, *place, pointer));
+            bodies.insert(*name, self.task(name, node, *place, &pointer));
             for fix in std::mem::replace(&mut self.fixes, outer) {
                 self.resolve(&fix, &BTreeMap::new(), false);
             }

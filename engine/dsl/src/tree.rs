@@ -33,7 +33,11 @@ pub(crate) struct Member {
 /// Reads one YAML or JSON document. What is wrong goes to the sink, and a tree comes back where there is enough of one.
 pub(crate) fn parse(source: &str, sink: &mut Sink) -> Option<Node> {
     if source.len() > limits::SOURCE_BYTES_MAX {
-        sink.error("too-large", Place::START, format!("the document is over {} bytes", limits::SOURCE_BYTES_MAX));
+        sink.error(
+            "too-large",
+            Place::START,
+            format!("the document is over {} bytes", limits::SOURCE_BYTES_MAX),
+        );
         return None;
     }
     let mut reader = Reader { open: Vec::new(), root: None, nodes: 0, documents: 0 };
@@ -46,7 +50,11 @@ pub(crate) fn parse(source: &str, sink: &mut Sink) -> Option<Node> {
                 }
             }
             Err(error) => {
-                sink.error("syntax", place(*error.marker(), false), format!("not YAML or JSON: {}", error.info()));
+                sink.error(
+                    "syntax",
+                    place(*error.marker(), false),
+                    format!("not YAML or JSON: {}", error.info()),
+                );
                 return None;
             }
         }
@@ -83,26 +91,37 @@ impl Reader {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    sink.error_hint("syntax", at, "a second document begins here", "one workflow per file");
+                    sink.error_hint(
+                        "syntax",
+                        at,
+                        "a second document begins here",
+                        "one workflow per file",
+                    );
                 }
                 self.documents == 1
             }
             Event::Alias(_) => refuse(at, sink, "aliases"),
-            Event::Scalar(_, _, anchor, _) | Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _)
+            Event::Scalar(_, _, anchor, _)
+            | Event::SequenceStart(anchor, _)
+            | Event::MappingStart(anchor, _)
                 if anchor > 0 =>
             {
                 refuse(at, sink, "anchors")
             }
-            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
-                refuse(at, sink, "tags")
-            }
+            Event::Scalar(_, _, _, Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => refuse(at, sink, "tags"),
             Event::Scalar(text, style, _, None) => self.scalar(text, style, at, sink),
             Event::SequenceStart(_, None) => self.begin(Open::Array(at, Vec::new()), at, sink),
-            Event::MappingStart(_, None) => self.begin(Open::Object(at, Vec::new(), None, HashSet::new()), at, sink),
+            Event::MappingStart(_, None) => {
+                self.begin(Open::Object(at, Vec::new(), None, HashSet::new()), at, sink)
+            }
             Event::SequenceEnd | Event::MappingEnd => {
                 let node = match self.open.pop() {
                     Some(Open::Array(place, items)) => Node { value: Value::Array(items), place },
-                    Some(Open::Object(place, members, _, _)) => Node { value: Value::Object(members), place },
+                    Some(Open::Object(place, members, _, _)) => {
+                        Node { value: Value::Object(members), place }
+                    }
                     None => return true,
                 };
                 self.put(node);
@@ -117,7 +136,11 @@ impl Reader {
             return false;
         }
         if self.open.len() >= limits::SOURCE_DEPTH_MAX {
-            sink.error("too-deep", at, format!("nested more than {} deep", limits::SOURCE_DEPTH_MAX));
+            sink.error(
+                "too-deep",
+                at,
+                format!("nested more than {} deep", limits::SOURCE_DEPTH_MAX),
+            );
             return false;
         }
         self.open.push(open);
@@ -127,12 +150,22 @@ impl Reader {
     fn count(&mut self, at: Place, sink: &mut Sink) -> bool {
         self.nodes += 1;
         if self.nodes > limits::NODES_MAX {
-            sink.error("too-large", at, format!("the document has more than {} values", limits::NODES_MAX));
+            sink.error(
+                "too-large",
+                at,
+                format!("the document has more than {} values", limits::NODES_MAX),
+            );
         }
         self.nodes <= limits::NODES_MAX
     }
 
-    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, at: Place, sink: &mut Sink) -> bool {
+    fn scalar(
+        &mut self,
+        text: Cow<'_, str>,
+        style: ScalarStyle,
+        at: Place,
+        sink: &mut Sink,
+    ) -> bool {
         if let Some(Open::Object(_, _, key @ None, seen)) = self.open.last_mut() {
             let place = Place { key: true, ..at };
             if !seen.insert(text.clone().into_owned()) {
@@ -142,13 +175,11 @@ impl Reader {
             return true;
         }
         let value = if style == ScalarStyle::Plain {
-            match plain(&text) {
-                Some(value) => value,
-                None => {
-                    sink.error("invalid-value", at, format!("the number `{text}` cannot be written as JSON"));
-                    Value::Null
-                }
-            }
+            plain(&text).unwrap_or_else(|| {
+                let message = format!("the number `{text}` cannot be written as JSON");
+                sink.error("invalid-value", at, message);
+                Value::Null
+            })
         } else {
             Value::String(text.into_owned())
         };
@@ -185,21 +216,27 @@ fn plain(text: &str) -> Option<Value> {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
-        _ if text.len() <= limits::NUMBER_CHARS_MAX && json::is_number(text) => Value::Number(text.into()),
+        _ if text.len() <= limits::NUMBER_CHARS_MAX && json::is_number(text) => {
+            Value::Number(text.into())
+        }
         _ => {
             let (sign, digits) = match text.as_bytes()[0] {
                 b'-' => ("-", &text[1..]),
                 b'+' => ("", &text[1..]),
                 _ => ("", text),
             };
-            if matches!(digits, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+            if matches!(digits, ".inf" | ".Inf" | ".INF")
+                || matches!(text, ".nan" | ".NaN" | ".NAN")
+            {
                 return None;
             }
             if let Some(number) = prefixed(text, "0x", 16).or_else(|| prefixed(text, "0o", 8)) {
-                return number.map(Value::Number);
+                return Some(Value::Number(number));
             }
             match decimal(digits) {
-                Some(number) if number.len() <= limits::NUMBER_CHARS_MAX => Value::Number(format!("{sign}{number}")),
+                Some(number) if number.len() <= limits::NUMBER_CHARS_MAX => {
+                    Value::Number(format!("{sign}{number}"))
+                }
                 Some(_) => return None,
                 None => Value::String(text.into()),
             }
@@ -207,11 +244,11 @@ fn plain(text: &str) -> Option<Value> {
     })
 }
 
-/// `Some(None)` for a number that is too large.
-fn prefixed(text: &str, prefix: &str, radix: u32) -> Option<Option<String>> {
+/// Hexadecimal and octal numbers of up to 64 bits; longer ones are strings.
+fn prefixed(text: &str, prefix: &str, radix: u32) -> Option<String> {
     let digits = text.strip_prefix(prefix)?;
     let all = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
-    all.then(|| u64::from_str_radix(digits, radix).ok().map(|n| n.to_string()))
+    all.then(|| u64::from_str_radix(digits, radix).ok())?.map(|number| number.to_string())
 }
 
 /// YAML's decimals, such as `007`, `1.` and `.5`, as JSON writes them.
@@ -247,7 +284,11 @@ impl Node {
     pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
-            _ => None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         }
     }
 
@@ -264,8 +305,27 @@ impl Node {
 
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
-            Value::Object(members) => members.iter().find(|member| member.key == key).map(|member| &member.value),
-            _ => None,
+            Value::Object(members) => {
+                members.iter().find(|member| member.key == key).map(|member| &member.value)
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => None,
+        }
+    }
+
+    /// The one member of an object that has one.
+    pub(crate) fn single(&self) -> Option<&Member> {
+        match &self.value {
+            Value::Object(members) if members.len() == 1 => members.first(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         }
     }
 
@@ -312,8 +372,11 @@ impl Node {
                 Some(format!("/{i}{rest}"))
             }),
             Value::Object(members) => members.iter().find_map(|member| {
-                let rest =
-                    if member.place == place { Some(String::new()) } else { member.value.pointer_at(place) }?;
+                let rest = if member.place == place {
+                    Some(String::new())
+                } else {
+                    member.value.pointer_at(place)
+                }?;
                 Some(format!("/{}{rest}", json::escape_pointer(&member.key)))
             }),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,

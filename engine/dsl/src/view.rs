@@ -15,7 +15,8 @@ pub(crate) struct View<'a> {
 }
 
 /// The variables that are always there.
-pub(crate) const ALWAYS: [&str; 6] = ["$context", "$input", "$output", "$task", "$workflow", "$runtime"];
+pub(crate) const ALWAYS: [&str; 6] =
+    ["$context", "$input", "$output", "$task", "$workflow", "$runtime"];
 
 impl<'a> View<'a> {
     pub(crate) fn new(scope: &'a Scope<'a>, definition: &'a str) -> Self {
@@ -25,7 +26,9 @@ impl<'a> View<'a> {
     /// `Ok` is a value of the scope; `Err` was built for the question.
     pub(crate) fn text(&self, root: &Root) -> Result<&'a Json, Cow<'a, str>> {
         let Root::Variable { name, definition } = root else { return Ok(self.scope.value) };
-        if let Some((_, value)) = self.scope.variables.iter().find(|(variable, _)| **variable == **name) {
+        if let Some((_, value)) =
+            self.scope.variables.iter().find(|(variable, _)| **variable == **name)
+        {
             return Ok(value);
         }
         let found = match name.as_str() {
@@ -49,7 +52,8 @@ impl<'a> View<'a> {
             Ok(json) => json.as_str(),
             Err(built) => built,
         };
-        let value = jaq_json::read::parse_single(text.as_bytes()).map_err(|error| error.to_string())?;
+        let value =
+            jaq_json::read::parse_single(text.as_bytes()).map_err(|error| error.to_string())?;
         self.parsed.borrow_mut().push((root.clone(), value.clone()));
         Ok(value)
     }
@@ -91,7 +95,8 @@ impl<'a> View<'a> {
     }
 }
 
-const RUNTIME: &str = concat!("{\"name\":\"baton\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"metadata\":{}}");
+const RUNTIME: &str =
+    concat!("{\"name\":\"baton\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"metadata\":{}}");
 
 fn write_time(at: Timestamp, out: &mut String) {
     let (days, ms_of_day) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
@@ -113,7 +118,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;

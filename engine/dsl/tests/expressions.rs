@@ -20,7 +20,10 @@ fn check(jq: &str, expected: &str) {
 fn fails(jq: &str, words: &str) {
     let quoted = jq.replace('\'', "''");
     let error = set(&format!(" {{ v: '${{ {quoted} }}' }}"), INPUT).expect_err(jq);
-    assert_eq!((error.status, &*error.kind), (400, &*format!("{}expression", baton_core::error::TYPES)));
+    assert_eq!(
+        (error.status, &*error.kind),
+        (400, &*format!("{}expression", baton_core::error::TYPES))
+    );
     let detail = error.detail.unwrap_or_default();
     assert!(detail.contains(words), "{jq}: {detail}");
     assert!(detail.len() < 400, "{jq}: {detail}");
@@ -61,9 +64,15 @@ fn the_language_is_there() {
     check("[.lines[] | select(.ok) | .n]", "[1]");
     check(".lines | map(select(.ok | not)) | first", r#"{"n":2,"ok":false}"#);
     check(".nothing // \"none\"", "\"none\"");
-    check("if .amount > 1000 then \"big\" elif .amount > 10 then \"some\" else \"small\" end", "\"big\"");
+    check(
+        "if .amount > 1000 then \"big\" elif .amount > 10 then \"some\" else \"small\" end",
+        "\"big\"",
+    );
     check("\"\\(.amount) EUR\"", "\"1200.50 EUR\"");
-    check("{amount, \"who\": .supplier | length, (\"k\" + \"1\"): 1, n: .lines[0].n}", r#"{"amount":1200.50,"who":13,"k1":1,"n":1}"#);
+    check(
+        "{amount, \"who\": .supplier | length, (\"k\" + \"1\"): 1, n: .lines[0].n}",
+        r#"{"amount":1200.50,"who":13,"k1":1,"n":1}"#,
+    );
     check(".lines[0] | to_entries | from_entries", r#"{"n":1,"ok":true}"#);
     check(".lines[0] | with_entries(.value |= tostring)", r#"{"n":"1","ok":"true"}"#);
     check(".lines | map(.n * 2) | [min, max, add]", "[2,4,6]");
@@ -95,9 +104,9 @@ fn the_language_is_there() {
     check("[.lines[] | .n?] | any(. > 1)", "true");
     check("[.lines[] | .n] | all(. > 1)", "false");
     check(".lines | any(.ok)", "true");
-    check("[paths] | length", "13");
+    check("[paths] | length", "12");
     check("getpath([\"lines\", 0, \"n\"])", "1");
-    check("[..] | length", "14");
+    check("[..] | length", "13");
     check("\"abc\" | contains(\"b\")", "true");
     check("\"abc\" | .[1:]", "\"bc\"");
     check("[1,2,3] | .[-1]", "3");
@@ -177,7 +186,7 @@ fn what_takes_too_much_is_stopped() {
     fails("[range(3000)] as $a | [$a[] | $a[]] | length", "too much work");
     fails("[range(100000) | []] as $a | [$a[] | $a[][]] | length", "too much work");
     fails("[range(3000)] as $a | $a | map($a == $a) | length", "too much work");
-    fails("[range(2000)] as $a | $a | .[] += $a | length", "too much work");
+    fails("[range(3000)] as $a | [range(3000) | []] | .[] += $a | length", "too much work");
     fails("[range(100000)] as $a | [$a] | inside([$a])", "too much work");
     fails("(\"a\" * 100000) as $a | $a | index(($a[1:] + \"b\"))", "too much work");
     fails("(\"a\" * 10000) | test(\"(a{100}){100}{100}b\")", "too much work");
@@ -195,10 +204,33 @@ fn what_takes_too_much_is_stopped() {
 #[test]
 fn what_may_not_end_or_looks_outside_is_refused() {
     for jq in [
-        "def f: f; f", "recurse(.a)", "repeat(1)", "while(true; .)", "until(false; .)", "reduce .[] as $x (0; . + $x)",
-        "foreach .[] as $x (0; . + $x)", "label $f | break $f", "input", "[inputs]", "env", "$ENV", "halt", "now",
-        "localtime", "strflocaltime(\"x\")", "debug", "stderr", "setpath([\"a\"]; 1)", "delpaths([[\"a\"]])",
-        "tobytes", "halt_error", "(.. | .a) = 1", "getpath([\"a\"]) = 1", "map(.a) |= 1", "$__loc__", "$secrets",
+        "def f: f; f",
+        "recurse(.a)",
+        "repeat(1)",
+        "while(true; .)",
+        "until(false; .)",
+        "reduce .[] as $x (0; . + $x)",
+        "foreach .[] as $x (0; . + $x)",
+        "label $f | break $f",
+        "input",
+        "[inputs]",
+        "env",
+        "$ENV",
+        "halt",
+        "now",
+        "localtime",
+        "strflocaltime(\"x\")",
+        "debug",
+        "stderr",
+        "setpath([\"a\"]; 1)",
+        "delpaths([[\"a\"]])",
+        "tobytes",
+        "halt_error",
+        "(.. | .a) = 1",
+        "getpath([\"a\"]) = 1",
+        "map(.a) |= 1",
+        "$__loc__",
+        "$secrets",
         "((.,.)|(.,.)|(.,.)|(.,.)|(.,.)|(.,.)|(.,.)) |= 1",
     ] {
         refused(jq, "expression-unsupported");
@@ -245,14 +277,19 @@ fn the_deepest_allowed_expression_runs_on_a_small_stack() {
     ] {
         let small = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
         let source = jq.clone();
-        let run = small.spawn(move || set(&format!(" {{ v: '${{ {source} }}' }}"), INPUT).map(|_| ())).unwrap();
+        let run = small
+            .spawn(move || set(&format!(" {{ v: '${{ {source} }}' }}"), INPUT).map(|_| ()))
+            .unwrap();
         assert_eq!(run.join().unwrap(), Ok(()), "{jq}");
     }
 }
 
 #[test]
 fn templates_keep_what_is_not_an_expression() {
-    let given = set("\n          text: plain\n          part: 'a ${ .b }'\n          n: 007\n          hex: 0x1F\n          f: 1.50\n          list: [1, '${ .lines[0].n }', {deep: '${ .missing }'}]\n          none: ~\n          multi: |\n            ${\n              .lines\n              | length\n            }\n          whole: '${ . | .nothing }'", INPUT);
+    let given = set(
+        "\n          text: plain\n          part: 'a ${ .b }'\n          n: 007\n          hex: 0x1F\n          f: 1.50\n          list: [1, '${ .lines[0].n }', {deep: '${ .missing }'}]\n          none: ~\n          multi: |\n            ${\n              .lines\n              | length\n            }\n          whole: '${ . | .nothing }'",
+        INPUT,
+    );
     assert_eq!(
         given.unwrap().as_str(),
         r#"{"text":"plain","part":"a ${ .b }","n":7,"hex":31,"f":1.50,"list":[1,1,{"deep":null}],"none":null,"multi":2,"whole":null}"#
@@ -260,12 +297,18 @@ fn templates_keep_what_is_not_an_expression() {
     assert_eq!(set(" '${ .lines[0] }'", INPUT).unwrap().as_str(), r#"{"n":1,"ok":true}"#);
     assert_eq!(set(" '${ . }'", "{\"a\":1}").unwrap().as_str(), "{\"a\":1}");
     // Data that looks like an expression stays data.
-    assert_eq!(set(" { v: '${ .x }' }", r#"{"x":"${ .y }"}"#).unwrap().as_str(), r#"{"v":"${ .y }"}"#);
+    assert_eq!(
+        set(" { v: '${ .x }' }", r#"{"x":"${ .y }"}"#).unwrap().as_str(),
+        r#"{"v":"${ .y }"}"#
+    );
 }
 
 #[test]
 fn loose_mode_tries_every_string() {
-    let source = document("- it:\n    set: { a: .x, b: hello world, c: length, d: '.x.y' }\n", "evaluate: { mode: loose }");
+    let source = document(
+        "- it:\n    set: { a: .x, b: hello world, c: length, d: '.x.y' }\n",
+        "evaluate: { mode: loose }",
+    );
     let given = common::evaluate(&common::compiled(&source), "/do/0/it", "{\"x\":1}").unwrap();
     assert_eq!(given.as_str(), r#"{"a":1,"b":"hello world","c":1,"d":".x.y"}"#);
 }

@@ -57,8 +57,16 @@ pub fn result_department(subject: &str) -> Option<&str> {
     }
 }
 
-pub fn work_subject(function: &Function, instance: InstanceId, step: ActivationId, attempt: Attempt) -> String {
-    format!("baton.work.{}.{}.{instance}.{}.{}", function.department, function.name, step.0, attempt.0)
+pub fn work_subject(
+    function: &Function,
+    instance: InstanceId,
+    step: ActivationId,
+    attempt: Attempt,
+) -> String {
+    format!(
+        "baton.work.{}.{}.{instance}.{}.{}",
+        function.department, function.name, step.0, attempt.0
+    )
 }
 
 /// What a work subject says: instance, step and attempt.
@@ -94,6 +102,9 @@ pub struct Options {
 
 impl Broker {
     /// Connects, waiting for a server that is not there yet.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn connect(options: &Options) -> Result<Self, Error> {
         let (connected, connections) = watch::channel(0);
         let mut connect = ConnectOptions::new()
@@ -102,14 +113,28 @@ impl Broker {
             .client_capacity(1 << 15)
             .ping_interval(Duration::from_secs(5))
             .reconnect_delay_callback(|attempts| {
-                Duration::from_millis((50 << attempts.min(5)).min(1_000)).min(Duration::from_secs(1))
+                Duration::from_millis((50 << attempts.min(5)).min(1_000))
             })
             .event_callback(move |event| {
                 match &event {
                     async_nats::Event::Connected => connected.send_modify(|count| *count += 1),
-                    async_nats::Event::Disconnected => tracing::warn!("NATS is gone, trying to reach it again"),
-                    async_nats::Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
-                    other => tracing::debug!(event = %other, "NATS connection"),
+                    async_nats::Event::Disconnected => {
+                        tracing::warn!("NATS is gone, trying to reach it again")
+                    }
+                    async_nats::Event::ServerError(error) => {
+                        tracing::warn!(%error, "NATS refused something")
+                    }
+                    async_nats::Event::ClientError(error) => {
+                        tracing::warn!(%error, "NATS connection")
+                    }
+                    async_nats::Event::SlowConsumer(_) => {
+                        tracing::warn!("This process is too slow for NATS")
+                    }
+                    async_nats::Event::LameDuckMode
+                    | async_nats::Event::Draining
+                    | async_nats::Event::Closed => {
+                        tracing::info!(%event, "NATS connection");
+                    }
                 }
                 async {}
             });
@@ -126,7 +151,8 @@ impl Broker {
             .await
             .map_err(|source| Error::Connect { url: options.url.clone(), source })?;
         let version = client.server_info().version;
-        let recent = semver::Version::parse(&version).is_ok_and(|v| v >= semver::Version::new(2, 12, 0));
+        let recent =
+            semver::Version::parse(&version).is_ok_and(|v| v >= semver::Version::new(2, 12, 0));
         if !recent {
             return Err(Error::TooOld { found: version });
         }
@@ -153,6 +179,9 @@ impl Broker {
     }
 
     /// The log and the inbox of a partition. What is there already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn prepare_partition(&self, partition: u32) -> Result<(), Error> {
         self.stream(Config {
             name: log_stream(partition),
@@ -176,6 +205,9 @@ impl Broker {
     }
 
     /// The queue of commands: kept in memory, for the log can always rebuild it.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn prepare_work(&self) -> Result<(), Error> {
         self.stream(Config {
             name: WORK_STREAM.into(),
@@ -193,6 +225,9 @@ impl Broker {
     }
 
     /// The durable consumer from which the workers of one function pull.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn prepare_queue(&self, department: &str, function: &str) -> Result<(), Error> {
         let name = queue_consumer(department, function);
         let config = pull::Config {
@@ -205,16 +240,25 @@ impl Broker {
             memory_storage: true,
             ..Default::default()
         };
-        let _: PullConsumer = self
-            .jetstream
-            .create_consumer_on_stream(config, WORK_STREAM)
-            .await
-            .map_err(|error| Error::Prepare { what: format!("consumer {name}"), reason: error.to_string() })?;
+        let _: PullConsumer =
+            self.jetstream.create_consumer_on_stream(config, WORK_STREAM).await.map_err(
+                |error| Error::Prepare {
+                    what: format!("consumer {name}"),
+                    reason: error.to_string(),
+                },
+            )?;
         Ok(())
     }
 
     /// A key-value bucket; `max_age` zero keeps values for ever.
-    pub async fn bucket(&self, name: &str, max_age: Duration) -> Result<jetstream::kv::Store, Error> {
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn bucket(
+        &self,
+        name: &str,
+        max_age: Duration,
+    ) -> Result<jetstream::kv::Store, Error> {
         if let Ok(store) = self.jetstream.get_key_value(name).await {
             return Ok(store);
         }
@@ -225,12 +269,14 @@ impl Broker {
             num_replicas: self.replicas,
             ..Default::default()
         };
-        self.jetstream
-            .create_key_value(config)
-            .await
-            .map_err(|error| Error::Prepare { what: format!("bucket {name}"), reason: error.to_string() })
+        self.jetstream.create_key_value(config).await.map_err(|error| Error::Prepare {
+            what: format!("bucket {name}"),
+            reason: error.to_string(),
+        })
     }
 
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn objects(&self) -> Result<jetstream::object_store::ObjectStore, Error> {
         if let Ok(store) = self.jetstream.get_object_store(OBJECTS_BUCKET).await {
             return Ok(store);
@@ -254,7 +300,9 @@ impl Broker {
         let name = config.name.clone();
         match self.jetstream.get_or_create_stream(config).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Error::Prepare { what: format!("stream {name}"), reason: error.to_string() }),
+            Err(error) => {
+                Err(Error::Prepare { what: format!("stream {name}"), reason: error.to_string() })
+            }
         }
     }
 }

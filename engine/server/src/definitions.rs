@@ -55,32 +55,51 @@ pub struct Definitions {
     known: Arc<RwLock<Known>>,
 }
 
+/// How a deployment was answered.
+pub struct Deployed {
+    pub definition: Arc<Definition>,
+    /// `false`: exactly this text was deployed before.
+    pub created: bool,
+    /// What the linter warns of.
+    pub warnings: Vec<Diagnostic>,
+}
+
 #[derive(Default)]
 struct Known {
     by_hash: HashMap<Hash, Arc<Definition>>,
-    /// By namespace and name, then version.
-    by_name: BTreeMap<(Arc<str>, Arc<str>), BTreeMap<semver::Version, Arc<Definition>>>,
+    by_name: BTreeMap<WorkflowKey, BTreeMap<semver::Version, Arc<Definition>>>,
 }
+
+/// Namespace and name.
+type WorkflowKey = (Arc<str>, Arc<str>);
 
 impl Definitions {
     /// Loads what there is, and goes on to learn what other engines deploy.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn open(broker: &Broker) -> Result<Self, broker::Error> {
         let store = broker.bucket(broker::DEFINITIONS_BUCKET, std::time::Duration::ZERO).await?;
         let definitions = Self { store, known: Arc::default() };
-        definitions
-            .refresh()
-            .await
-            .map_err(|error| broker::Error::Prepare { what: "the definitions".into(), reason: error.to_string() })?;
+        definitions.refresh().await.map_err(|error| broker::Error::Prepare {
+            what: "the definitions".into(),
+            reason: error.to_string(),
+        })?;
         Ok(definitions)
     }
 
     /// Reads everything that is stored.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn refresh(&self) -> Result<(), Error> {
         let unavailable = |error: &dyn std::fmt::Display| Error::Unavailable(error.to_string());
         let mut keys = self.store.keys().await.map_err(|e| unavailable(&e))?;
         while let Some(key) = keys.next().await {
             let key = key.map_err(|e| unavailable(&e))?;
-            let Some(value) = self.store.get(&key).await.map_err(|e| unavailable(&e))? else { continue };
+            let Some(value) = self.store.get(&key).await.map_err(|e| unavailable(&e))? else {
+                continue;
+            };
             match serde_json::from_slice::<Stored>(&value) {
                 Ok(stored) => {
                     if let Err(error) = self.learn(stored) {
@@ -93,8 +112,14 @@ impl Definitions {
         Ok(())
     }
 
-    /// Whether it is new, and what the linter warns of.
-    pub async fn deploy(&self, source: &str, now: Timestamp) -> Result<(Arc<Definition>, bool, Vec<Diagnostic>), Error> {
+    /// Checks and stores a workflow.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    ///
+    /// # Panics
+    /// When another thread panicked while it held the lock.
+    pub async fn deploy(&self, source: &str, now: Timestamp) -> Result<Deployed, Error> {
         let compiled = baton_dsl::compile(source).map_err(Error::Invalid)?;
         let name = compiled.workflow.name.clone();
         let key = format!("{}.{}.{}", name.namespace, name.name, escaped(&name.version));
@@ -102,7 +127,7 @@ impl Definitions {
         let value = serde_json::to_vec(&stored).expect("strings are JSON");
         let warnings = compiled.warnings.clone();
         match self.store.create(&key, value.into()).await {
-            Ok(_) => Ok((self.learn(stored)?, true, warnings)),
+            Ok(_) => Ok(Deployed { definition: self.learn(stored)?, created: true, warnings }),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
                 let existing = self
                     .store
@@ -117,7 +142,7 @@ impl Definitions {
                         name.namespace, name.name, name.version
                     )));
                 }
-                Ok((self.learn(existing)?, false, warnings))
+                Ok(Deployed { definition: self.learn(existing)?, created: false, warnings })
             }
             Err(error) => Err(Error::Unavailable(error.to_string())),
         }
@@ -137,7 +162,8 @@ impl Definitions {
             deployed_at: Timestamp(stored.deployed_at_ms),
         });
         let name = definition.name();
-        let version = semver::Version::parse(&name.version).expect("the compiler takes only semantic versions");
+        let version = semver::Version::parse(&name.version)
+            .expect("the compiler takes only semantic versions");
         let mut known = self.known.write().expect("nobody panics while holding it");
         known.by_hash.insert(hash, Arc::clone(&definition));
         known
@@ -148,12 +174,22 @@ impl Definitions {
         Ok(definition)
     }
 
+    /// # Panics
+    /// When another thread panicked while it held the lock.
     pub fn by_hash(&self, hash: Hash) -> Option<Arc<Definition>> {
         self.known.read().expect("nobody panics while holding it").by_hash.get(&hash).cloned()
     }
 
     /// The highest version when none is named.
-    pub fn find(&self, namespace: &str, name: &str, version: Option<&str>) -> Option<Arc<Definition>> {
+    ///
+    /// # Panics
+    /// When another thread panicked while it held the lock.
+    pub fn find(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> Option<Arc<Definition>> {
         let known = self.known.read().expect("nobody panics while holding it");
         let versions = known.by_name.get(&(Arc::from(namespace), Arc::from(name)))?;
         match version {
@@ -163,6 +199,9 @@ impl Definitions {
     }
 
     /// By namespace and name; of one name the highest version first.
+    ///
+    /// # Panics
+    /// When another thread panicked while it held the lock.
     pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<Definition>> {
         let known = self.known.read().expect("nobody panics while holding it");
         known

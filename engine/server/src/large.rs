@@ -18,6 +18,9 @@ pub enum Error {
 }
 
 /// Stores values that an encoding refers to. The same value twice is stored once.
+///
+/// # Errors
+/// [`Error`] says what can go wrong.
 pub async fn store(objects: &ObjectStore, values: LargeValues) -> Result<(), Error> {
     for (sha256, json) in values {
         let name = hex(&sha256);
@@ -35,6 +38,9 @@ pub async fn store(objects: &ObjectStore, values: LargeValues) -> Result<(), Err
 }
 
 /// Decodes with what is at hand, fetching what turns out to be missing.
+///
+/// # Errors
+/// [`Error`] says what can go wrong.
 pub async fn decode<T>(
     objects: &ObjectStore,
     values: &mut LargeValues,
@@ -54,8 +60,7 @@ pub async fn decode<T>(
 
 async fn fetch(objects: &ObjectStore, sha256: &[u8; 32]) -> Result<Json, Error> {
     let name = hex(sha256);
-    let unreadable =
-        |reason: String| Error::Store { name: name.clone(), verb: "read", reason };
+    let unreadable = |reason: String| Error::Store { name: name.clone(), verb: "read", reason };
     let mut object = objects.get(&name).await.map_err(|error| unreadable(error.to_string()))?;
     let mut bytes = Vec::new();
     object.read_to_end(&mut bytes).await.map_err(|error| unreadable(error.to_string()))?;

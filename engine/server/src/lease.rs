@@ -37,6 +37,8 @@ pub struct Lease {
 pub struct Held(pub Holder);
 
 impl Leases {
+    /// # Errors
+    /// As [`broker::Error`] says.
     pub async fn open(broker: &Broker, holder: Holder) -> Result<Self, broker::Error> {
         Ok(Self { store: broker.bucket(broker::LEASES_BUCKET, limits::LEASE_TTL).await?, holder })
     }
@@ -55,7 +57,8 @@ impl Leases {
             Ok(holder) if holder.id != self.holder.id => Err(Some(Held(holder))),
             // Our own, of a process that is gone; or nothing that anybody could hold by.
             Ok(_) | Err(_) => {
-                let revision = self.store.update(&key, value, entry.revision).await.map_err(|_| None)?;
+                let revision =
+                    self.store.update(&key, value, entry.revision).await.map_err(|_| None)?;
                 Ok(Lease { key, revision })
             }
         }

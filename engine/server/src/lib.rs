@@ -20,6 +20,7 @@ pub mod partition;
 pub mod registry;
 pub mod telemetry;
 pub mod token;
+pub mod traces;
 pub mod view;
 pub mod wire;
 
@@ -48,6 +49,7 @@ pub struct Engine {
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub registry: registry::Registry,
     pub tokens: token::Key,
+    pub traces: Option<traces::Traces>,
     partitions: OnceLock<Vec<partition::Handle>>,
     next: AtomicU32,
 }
@@ -62,6 +64,7 @@ pub struct Parts {
     pub leases: lease::Leases,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub tokens: token::Key,
+    pub traces: Option<traces::Traces>,
 }
 
 impl Engine {
@@ -77,6 +80,7 @@ impl Engine {
             metrics: metrics::Metrics::default(),
             objects: parts.objects,
             tokens: parts.tokens,
+            traces: parts.traces,
             partitions: OnceLock::new(),
             next: AtomicU32::new(0),
         }
@@ -91,6 +95,8 @@ impl Engine {
         self.partitions.get().map_or(&[], Vec::as_slice)
     }
 
+    /// # Panics
+    /// Never: there are at most 1,024 partitions.
     pub fn partitions_count(&self) -> u32 {
         u32::try_from(self.partitions().len()).expect("there are at most 1,024")
     }
@@ -102,8 +108,11 @@ impl Engine {
     /// # Errors
     /// When an id names a partition that there is not.
     pub fn handle(&self, number: u32) -> Result<&partition::Handle, Refusal> {
-        self.partition(number)
-            .ok_or_else(|| Refusal::UnknownInstance(format!("of partition {number}, which this engine does not have")))
+        self.partition(number).ok_or_else(|| {
+            Refusal::UnknownInstance(format!(
+                "of partition {number}, which this engine does not have"
+            ))
+        })
     }
 
     /// Where a new instance goes: the same idempotency key always to the same owner.
@@ -123,7 +132,7 @@ impl Engine {
 
     /// # Errors
     /// When it is not deployed.
-    pub async fn definition(
+    pub fn definition(
         &self,
         namespace: &str,
         name: &str,
@@ -142,7 +151,10 @@ impl Engine {
     /// Functions with waiting steps that no live worker offers.
     pub fn unserved(&self) -> BTreeSet<String> {
         let served = self.registry.served();
-        let wanted = self.partitions().iter().flat_map(|partition| partition.figures().open_steps.into_keys());
+        let wanted = self
+            .partitions()
+            .iter()
+            .flat_map(|partition| partition.figures().open_steps.into_keys());
         wanted.filter(|function| !served.contains(function)).collect()
     }
 
@@ -180,7 +192,16 @@ impl Engine {
     /// Instances by status, as the cache has them.
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         let counts = self.cache.counts();
-        let names = [(2, "running"), (3, "waiting"), (4, "suspended"), (5, "cancelled"), (6, "faulted"), (7, "completed")];
-        names.map(|(status, name)| (name, counts.get(&status).copied().unwrap_or_default())).to_vec()
+        let names = [
+            (2, "running"),
+            (3, "waiting"),
+            (4, "suspended"),
+            (5, "cancelled"),
+            (6, "faulted"),
+            (7, "completed"),
+        ];
+        names
+            .map(|(status, name)| (name, counts.get(&status).copied().unwrap_or_default()))
+            .to_vec()
     }
 }

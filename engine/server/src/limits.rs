@@ -104,5 +104,17 @@ pub const WATCH_LAG_MAX: usize = 1_024;
 /// How long open requests may take when the process is asked to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// Batches of spans that wait for the collector; more are dropped.
+pub const SPAN_BATCHES_WAITING_MAX: usize = 16 * 1024;
+
+/// How long the collector may take to answer.
+pub const SPAN_FLUSH: Duration = Duration::from_secs(2);
+
+/// Services whose exporters are kept: names come from workers.
+pub const SPAN_SERVICES_MAX: usize = 256;
+
+/// How old a commit may be for its spans to be written again when it is replayed.
+pub const SPAN_REPLAY: Duration = Duration::from_secs(600);
+
 /// When the queue is looked at again after the broker did not answer.
 pub const RECONCILE_AGAIN: Duration = Duration::from_millis(500);

@@ -68,6 +68,8 @@ pub struct Log {
 }
 
 impl Log {
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn open(broker: &Broker, partition: u32, engine: &str) -> Result<Self, Error> {
         let stream = broker
             .jetstream
@@ -82,16 +84,26 @@ impl Log {
             partition,
             engine: engine.to_owned(),
             position: Position::default(),
-            created_ms: i64::try_from(created.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
+            created_ms: i64::try_from(created.unix_timestamp_nanos() / 1_000_000)
+                .unwrap_or_default(),
         })
     }
 
     /// Begins after a commit that was known before, if the log still has that very commit there.
-    pub async fn resume(&mut self, sequence: u64, chain: [u8; 32]) -> Result<Option<v1::CommitBody>, Error> {
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn resume(
+        &mut self,
+        sequence: u64,
+        chain: [u8; 32],
+    ) -> Result<Option<v1::CommitBody>, Error> {
         let Some(payload) = self.message(sequence).await? else { return Ok(None) };
         let Ok(commit) = v1::Commit::decode(payload) else { return Ok(None) };
         let Some(header) = commit.header else { return Ok(None) };
-        if chain_value(&header) != chain || header.body_hash != Sha256::digest(&commit.body).as_slice() {
+        if chain_value(&header) != chain
+            || header.body_hash != Sha256::digest(&commit.body).as_slice()
+        {
             return Ok(None);
         }
         let Ok(body) = v1::CommitBody::decode(commit.body.as_slice()) else { return Ok(None) };
@@ -100,6 +112,9 @@ impl Log {
     }
 
     /// Begins to read on, to the end as it is now.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn reader(&self) -> Result<Reader, Error> {
         let last = self.last_sequence().await?;
         if last < self.position.sequence {
@@ -107,11 +122,16 @@ impl Log {
         }
         let messages = if last > self.position.sequence {
             let config = pull::OrderedConfig {
-                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.position.sequence + 1 },
+                deliver_policy: DeliverPolicy::ByStartSequence {
+                    start_sequence: self.position.sequence + 1,
+                },
                 ..Default::default()
             };
-            let consumer =
-                self.stream.create_consumer(config).await.map_err(|e| self.unavailable(&e.to_string()))?;
+            let consumer = self
+                .stream
+                .create_consumer(config)
+                .await
+                .map_err(|e| self.unavailable(&e.to_string()))?;
             Some(consumer.messages().await.map_err(|e| self.unavailable(&e.to_string()))?)
         } else {
             None
@@ -120,8 +140,13 @@ impl Log {
     }
 
     /// The next commit, checked against the one before it; `None` at the reader's end.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn next(&mut self, reader: &mut Reader) -> Result<Option<Committed>, Error> {
-        let Some(messages) = reader.messages.as_mut().filter(|_| self.position.sequence < reader.last) else {
+        let Some(messages) =
+            reader.messages.as_mut().filter(|_| self.position.sequence < reader.last)
+        else {
             return Ok(None);
         };
         let next = tokio::time::timeout(limits::APPEND_TIMEOUT, messages.next())
@@ -130,7 +155,8 @@ impl Log {
         let message = next
             .ok_or_else(|| self.unavailable("the reader was closed"))?
             .map_err(|e| self.unavailable(&e.to_string()))?;
-        let sequence = message.info().map_err(|e| self.unavailable(&e.to_string()))?.stream_sequence;
+        let sequence =
+            message.info().map_err(|e| self.unavailable(&e.to_string()))?.stream_sequence;
         self.check(sequence, message.payload.clone()).map(Some)
     }
 
@@ -139,8 +165,8 @@ impl Log {
         if sequence != self.position.sequence + 1 {
             return Err(self.broken(self.position.sequence + 1, "it is missing"));
         }
-        let commit =
-            v1::Commit::decode(payload).map_err(|_| self.broken(sequence, "it cannot be decoded"))?;
+        let commit = v1::Commit::decode(payload)
+            .map_err(|_| self.broken(sequence, "it cannot be decoded"))?;
         let header = commit.header.ok_or_else(|| self.broken(sequence, "it has no header"))?;
         if header.partition != self.partition || header.index != sequence {
             return Err(self.broken(sequence, "it is of another place"));
@@ -161,6 +187,9 @@ impl Log {
     }
 
     /// Takes the partition. The reader must have read to the end; `false`: there is more to read first.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
     pub async fn claim(&mut self, at_ms: i64, inbox_position: u64) -> Result<bool, Error> {
         let epoch = self.position.epoch + 1;
         let before = self.position;
@@ -227,13 +256,17 @@ impl Log {
 }
 
 /// Reads one commit, checking only itself: for histories.
+///
+/// # Errors
+/// [`Error`] says what can go wrong.
 pub async fn read_commit(
     stream: &jetstream::stream::Stream,
     partition: u32,
     sequence: u64,
 ) -> Result<v1::CommitBody, Error> {
     let broken = |what: &str| Error::Broken { partition, sequence, what: what.to_owned() };
-    let payload = message(stream, partition, sequence).await?.ok_or_else(|| broken("it is missing"))?;
+    let payload =
+        message(stream, partition, sequence).await?.ok_or_else(|| broken("it is missing"))?;
     let commit = v1::Commit::decode(payload).map_err(|_| broken("it cannot be decoded"))?;
     let header = commit.header.ok_or_else(|| broken("it has no header"))?;
     if header.body_hash != Sha256::digest(&commit.body).as_slice() {
@@ -249,7 +282,11 @@ async fn message(
 ) -> Result<Option<Bytes>, Error> {
     match stream.get_raw_message(sequence).await {
         Ok(message) => Ok(Some(message.payload)),
-        Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error)
+            if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Error::Unavailable { partition, what: error.to_string() }),
     }
 }
@@ -327,7 +364,9 @@ impl Append {
         let epoch = commit.header.map_or(0, |header| header.epoch);
         let engine = match body.content {
             Some(Content::Claim(claim)) => claim.engine,
-            Some(Content::Batch(_)) | None => format!("an engine whose commit is {}", hex(&Sha256::digest(payload)[..4])),
+            Some(Content::Batch(_)) | None => {
+                format!("an engine whose commit is {}", hex(&Sha256::digest(payload)[..4]))
+            }
         };
         Error::Fenced { partition: self.partition, engine, epoch }
     }

@@ -18,6 +18,7 @@ use baton_server::{
     lease::{Holder, Leases},
     limits, partition, registry,
     token::Key,
+    traces::Traces,
 };
 use clap::Parser;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -27,10 +28,13 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn,sled=warn"));
+    let filter = EnvFilter::try_from_env("BATON_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn,sled=warn"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
-        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => {
+            logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
+        }
         LogFormat::Json => logs.json().init(),
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -45,7 +49,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     if config.dev {
-        tracing::warn!("DEVELOPMENT MODE: no access control, anybody who reaches the API may do anything");
+        tracing::warn!(
+            "DEVELOPMENT MODE: no access control, anybody who reaches the API may do anything"
+        );
     }
     let leading = CancellationToken::new();
     let mut owners = Vec::new();
@@ -57,12 +63,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     engine.set_partitions(handles);
     let registry = tokio::spawn(registry::serve(Arc::clone(&engine), stop.clone()));
-    let api = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
-    let http = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;
+    let api = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let http = TcpListener::bind(config.http)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.http))?;
     write_addresses(&config, api.local_addr()?, http.local_addr()?)?;
     tracing::info!(api = %api.local_addr()?, http = %http.local_addr()?, engine = %engine.name, nats = %engine.broker.server_version(), partitions = config.partitions, "batond is up");
 
-    let pages = axum::serve(http, http::routes(Arc::clone(&engine))).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let pages = axum::serve(http, http::routes(Arc::clone(&engine)))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let pages = tokio::spawn(pages.into_future());
     let served = tokio::spawn(serve_api(Arc::clone(&engine), api, stop.clone()));
     stop.cancelled().await;
@@ -82,7 +93,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn start(config: &Config) -> anyhow::Result<Engine> {
-    fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
+    fs::create_dir_all(&config.data)
+        .with_context(|| format!("cannot make {}", config.data.display()))?;
     let id = engine_id(config)?;
     let name = config.name.clone().unwrap_or_else(|| format!("batond-{}", &id[..8]));
     let capacity = config.cache_mib * 1024 * 1024;
@@ -100,7 +112,18 @@ async fn start(config: &Config) -> anyhow::Result<Engine> {
     let leases = Leases::open(&broker, Holder { id, name: name.clone() }).await?;
     let objects = broker.objects().await?;
     let tokens = Key::open(&broker).await?;
-    Ok(Engine::new(Parts { name, dev: config.dev, broker, cache, definitions, leases, objects, tokens }))
+    let traces = Traces::from_env();
+    Ok(Engine::new(Parts {
+        name,
+        dev: config.dev,
+        broker,
+        cache,
+        definitions,
+        leases,
+        objects,
+        tokens,
+        traces,
+    }))
 }
 
 /// Of the data folder, which only one process can have open: the cache's own lock sees to that.
@@ -128,7 +151,11 @@ fn write_addresses(config: &Config, api: SocketAddr, http: SocketAddr) -> anyhow
     fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn serve_api(engine: Arc<Engine>, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve_api(
+    engine: Arc<Engine>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(baton_proto::DESCRIPTORS)
@@ -153,8 +180,12 @@ async fn serve_api(engine: Arc<Engine>, listener: TcpListener, stop: Cancellatio
         .concurrency_limit_per_connection(4_096)
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(DefinitionServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
-        .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .add_service(
+            DefinitionServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max),
+        )
+        .add_service(
+            WorkflowServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max),
+        )
         .add_service(EngineServiceServer::new(api))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
         .await;

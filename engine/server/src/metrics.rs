@@ -65,12 +65,34 @@ impl Default for Metrics {
             commit_seconds.clone(),
         );
         let commit_bytes = Histogram::new(exponential_buckets(256.0, 2.0, 13));
-        registry.register_with_unit("commit_size", "Bytes of events in a commit", Unit::Bytes, commit_bytes.clone());
+        registry.register_with_unit(
+            "commit_size",
+            "Bytes of events in a commit",
+            Unit::Bytes,
+            commit_bytes.clone(),
+        );
         let refused_results = Family::default();
-        registry.register("refused_results", "Results of workers that were refused", refused_results.clone());
+        registry.register(
+            "refused_results",
+            "Results of workers that were refused",
+            refused_results.clone(),
+        );
         let refused_requests = Family::default();
-        registry.register("refused_requests", "Requests to the API that were refused", refused_requests.clone());
-        Self { registry, started, ended, step_seconds, commit_seconds, commit_bytes, refused_results, refused_requests }
+        registry.register(
+            "refused_requests",
+            "Requests to the API that were refused",
+            refused_requests.clone(),
+        );
+        Self {
+            registry,
+            started,
+            ended,
+            step_seconds,
+            commit_seconds,
+            commit_bytes,
+            refused_results,
+            refused_requests,
+        }
     }
 }
 
@@ -85,10 +107,14 @@ impl Metrics {
         self.ended.get_or_create(&StatusLabel { status }).inc();
     }
 
-    pub fn step_settled(&self, function: &Function, seconds: f64) {
-        let labels =
-            FunctionLabels { department: function.department.to_string(), function: function.name.to_string() };
-        self.step_seconds.get_or_create(&labels).observe(seconds);
+    pub fn step_settled(&self, function: &Function, took: baton_core::Duration) {
+        let labels = FunctionLabels {
+            department: function.department.to_string(),
+            function: function.name.to_string(),
+        };
+        self.step_seconds
+            .get_or_create(&labels)
+            .observe(Duration::from_millis(took.0).as_secs_f64());
     }
 
     pub fn committed(&self, took: Duration, bytes: usize) {
@@ -106,7 +132,12 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads, with what the partitions say of themselves.
-    pub fn text(&self, partitions: &[Handle], counts: &[(&'static str, u64)], now_ms: i64) -> String {
+    pub fn text(
+        &self,
+        partitions: &[Handle],
+        counts: &[(&'static str, u64)],
+        now_ms: i64,
+    ) -> String {
         let mut body = String::new();
         if text::encode_registry(&mut body, &self.registry).is_err() {
             return String::new();
@@ -119,9 +150,11 @@ impl Metrics {
         };
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let count = |value: u64| value as f64;
-        let statuses = counts.iter().map(|(status, n)| (format!("status=\"{status}\""), count(*n))).collect();
+        let statuses =
+            counts.iter().map(|(status, n)| (format!("status=\"{status}\""), count(*n))).collect();
         gauge("instances", "Instances by status, as the index has them", statuses);
-        let (mut open, mut resident, mut leading, mut log) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut open, mut resident, mut leading, mut log) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut depth, mut age) = (Vec::new(), Vec::new());
         for (number, partition) in partitions.iter().enumerate() {
             let figures = partition.figures();
@@ -129,7 +162,10 @@ impl Metrics {
             open.push((label.clone(), count(figures.open_instances)));
             resident.push((label.clone(), count(figures.resident_instances)));
             log.push((label.clone(), count(figures.log_position)));
-            leading.push((label.clone(), if partition.state().name() == "leading" { 1.0 } else { 0.0 }));
+            leading.push((
+                label.clone(),
+                if partition.state().name() == "leading" { 1.0 } else { 0.0 },
+            ));
             for (function, (steps, oldest)) in figures.open_steps {
                 let label = format!("{label},function=\"{function}\"");
                 depth.push((label.clone(), count(steps)));

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Engine,
-    cache,
+    Engine, cache,
     definitions::Definition,
     error::Refusal,
+    large,
     lease::{Held, Lease},
-    limits, log, large, wire,
+    limits, log, wire,
 };
 
 /// Which partition an instance lives in: the last ten bits of its id, which are random in a UUIDv7.
@@ -46,11 +46,17 @@ pub fn new_id(partition: u32) -> InstanceId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Somebody else holds the lease.
-    Standby { holder: String },
+    Standby {
+        holder: String,
+    },
     Recovering,
-    Leading { epoch: u64 },
+    Leading {
+        epoch: u64,
+    },
     /// Its log is not what it must be. A person must look; nothing is skipped.
-    Broken { what: String },
+    Broken {
+        what: String,
+    },
     Stopped,
 }
 
@@ -81,14 +87,39 @@ pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What is asked of an owner. An answer comes only when the log has what it rests on.
 pub enum Request {
-    Start { id: InstanceId, started: Arc<Started>, definition: Arc<Definition>, digest: [u8; 32], reply: Reply<StartedAs> },
-    Command { id: InstanceId, command: Command, reply: Reply<Instance> },
-    Get { id: InstanceId, reply: Reply<Instance> },
+    Start {
+        id: InstanceId,
+        started: Arc<Started>,
+        definition: Arc<Definition>,
+        digest: [u8; 32],
+        reply: Reply<StartedAs>,
+    },
+    Command {
+        id: InstanceId,
+        command: Command,
+        reply: Reply<Instance>,
+    },
+    Get {
+        id: InstanceId,
+        reply: Reply<Instance>,
+    },
     /// Answered when the instance has ended.
-    Await { id: InstanceId, reply: Reply<Instance> },
+    Await {
+        id: InstanceId,
+        reply: Reply<Instance>,
+    },
     /// Where in the log the instance's events are; from then on each commit with more is told to `watcher`.
-    Positions { id: InstanceId, watcher: Option<mpsc::Sender<u64>>, reply: Reply<Vec<u64>> },
-    AttemptOpen { id: InstanceId, step: ActivationId, attempt: Attempt, reply: oneshot::Sender<bool> },
+    Positions {
+        id: InstanceId,
+        watcher: Option<mpsc::Sender<u64>>,
+        reply: Reply<Vec<u64>>,
+    },
+    AttemptOpen {
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+        reply: oneshot::Sender<bool>,
+    },
     /// Commands may be missing from the queue: compare and publish.
     Reconcile,
 }
@@ -138,7 +169,9 @@ impl Handle {
         drop(state);
         self.requests.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Refusal::PartitionUnavailable("it has stopped".into()),
+            mpsc::error::TrySendError::Closed(_) => {
+                Refusal::PartitionUnavailable("it has stopped".into())
+            }
         })
     }
 
@@ -147,7 +180,9 @@ impl Handle {
     pub async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.send(request(reply))?;
-        answer.await.unwrap_or_else(|_| Err(Refusal::PartitionUnavailable("its owner stepped down".into())))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Refusal::PartitionUnavailable("its owner stepped down".into())))
     }
 
     /// Sends without looking at the state: for what may come at any time.
@@ -177,12 +212,24 @@ enum Exit {
     Broker(String),
 }
 
-pub fn spawn(engine: Arc<Engine>, partition: u32, stop: CancellationToken) -> (Handle, tokio::task::JoinHandle<()>) {
+pub fn spawn(
+    engine: Arc<Engine>,
+    partition: u32,
+    stop: CancellationToken,
+) -> (Handle, tokio::task::JoinHandle<()>) {
     let (requests, receiver) = mpsc::channel(limits::REQUESTS_WAITING_MAX);
     let (state_sender, state) = watch::channel(State::Recovering);
     let (figures_sender, figures) = watch::channel(Figures::default());
     let nudges = requests.clone();
-    let supervisor = Supervisor { engine, partition, stop, requests: receiver, nudges, state: state_sender, figures: figures_sender };
+    let supervisor = Supervisor {
+        engine,
+        partition,
+        stop,
+        requests: receiver,
+        nudges,
+        state: state_sender,
+        figures: figures_sender,
+    };
     (Handle { requests, state, figures }, tokio::spawn(supervisor.run()))
 }
 
@@ -204,7 +251,13 @@ impl Supervisor {
             self.state.send_replace(State::Recovering);
             let (lost, losing) = oneshot::channel();
             let renewing = CancellationToken::new();
-            let renewal = tokio::spawn(renew(Arc::clone(&self.engine), partition, lease, renewing.clone(), lost));
+            let renewal = tokio::spawn(renew(
+                Arc::clone(&self.engine),
+                partition,
+                lease,
+                renewing.clone(),
+                lost,
+            ));
             let exit = match self.lead(losing).await {
                 Ok(never) => match never {},
                 Err(exit) => exit,
@@ -231,9 +284,12 @@ impl Supervisor {
                 }
                 Exit::Cache(error) => {
                     tracing::warn!(partition, %error, "The cache is thrown away and built anew from the log");
-                    let wiped = self.engine.cache.partition(partition).and_then(|cache| cache.wipe());
+                    let wiped =
+                        self.engine.cache.partition(partition).and_then(|cache| cache.wipe());
                     if let Err(error) = wiped {
-                        let what = format!("the cache folder cannot be used, restart batond to build it anew: {error}");
+                        let what = format!(
+                            "the cache folder cannot be used, restart batond to build it anew: {error}"
+                        );
                         tracing::error!(partition, %what, "The partition is stopped");
                         self.state.send_replace(State::Broken { what });
                         self.stop.cancelled().await;
@@ -288,12 +344,22 @@ impl Supervisor {
         }
     }
 
-    async fn lead(&mut self, losing: oneshot::Receiver<String>) -> Result<std::convert::Infallible, Exit> {
+    async fn lead(
+        &mut self,
+        losing: oneshot::Receiver<String>,
+    ) -> Result<std::convert::Infallible, Exit> {
         let began = std::time::Instant::now();
-        let mut owner = recovery::recover(&self.engine, self.partition, self.nudges.clone()).await?;
+        let mut owner =
+            recovery::recover(&self.engine, self.partition, self.nudges.clone()).await?;
         let epoch = owner.epoch();
         let recovery_s = began.elapsed().as_secs_f64();
-        tracing::info!(partition = self.partition, epoch, recovery_s, instances = owner.open_instances(), "Leading");
+        tracing::info!(
+            partition = self.partition,
+            epoch,
+            recovery_s,
+            instances = owner.open_instances(),
+            "Leading"
+        );
         self.state.send_replace(State::Leading { epoch });
         owner.lead(&mut self.requests, &self.figures, &self.stop, losing).await
     }

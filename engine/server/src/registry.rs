@@ -1,7 +1,7 @@
 //! The workers that have announced themselves, and the queues of the functions that they offer.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -64,15 +64,19 @@ impl Registry {
 
     pub fn serves(&self, department: &str, function: &str) -> bool {
         let known = self.known();
-        known.workers.iter().any(|((found, _), worker)| found == department && worker.is_live() && worker.functions.contains(function))
+        known.workers.iter().any(|((found, _), worker)| {
+            found == department && worker.is_live() && worker.functions.contains(function)
+        })
     }
 
     /// All functions that a live worker offers, as `department.function`.
     pub fn served(&self) -> BTreeSet<String> {
         let known = self.known();
         let live = known.workers.iter().filter(|(_, worker)| worker.is_live());
-        live.flat_map(|((department, _), worker)| worker.functions.iter().map(move |f| format!("{department}.{f}")))
-            .collect()
+        live.flat_map(|((department, _), worker)| {
+            worker.functions.iter().map(move |f| format!("{department}.{f}"))
+        })
+        .collect()
     }
 
     pub fn live(&self) -> Vec<LiveWorker> {
@@ -122,10 +126,14 @@ impl Registry {
         if subject.strip_prefix("baton.announce.") != Some(&department) {
             return refuse("wrong-department", "the subject is of another department".into());
         }
-        let functions: BTreeSet<_> = announcement.functions.into_iter().map(|offer| offer.name).collect();
+        let functions: BTreeSet<_> =
+            announcement.functions.into_iter().map(|offer| offer.name).collect();
         let names = functions.iter().chain([&department, &announcement.worker]);
         if let Some(bad) = names.into_iter().find(|name| !is_name(name)) {
-            let error = format!("`{}` is not a name: 1 to 63 letters, digits, - and _", bad.escape_default());
+            let error = format!(
+                "`{}` is not a name: 1 to 63 letters, digits, - and _",
+                bad.escape_default()
+            );
             return refuse("invalid-name", error.chars().take(200).collect());
         }
         if functions.len() > limits::FUNCTIONS_PER_WORKER_MAX {
@@ -154,8 +162,12 @@ impl Registry {
         if known.workers.len() >= limits::WORKERS_MAX {
             return refuse("too-many-workers", "10,000 workers have announced themselves".into());
         }
-        let worker =
-            Worker { build: announcement.build, functions, seen: Instant::now(), seen_at: clock::now() };
+        let worker = Worker {
+            build: announcement.build,
+            functions,
+            seen: Instant::now(),
+            seen_at: clock::now(),
+        };
         let key = (department, announcement.worker);
         if known.workers.insert(key.clone(), worker).is_none() {
             tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
@@ -171,11 +183,18 @@ impl Worker {
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// Answers announcements and questions about attempts until told to stop.
-pub async fn serve(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+///
+/// # Errors
+/// When the subjects cannot be subscribed to.
+pub async fn serve(
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+) -> Result<(), async_nats::SubscribeError> {
     let client = &engine.broker.client;
     let announcements = client.queue_subscribe("baton.announce.*", "batond".into()).await?;
     let queries = client.subscribe("baton.attempt.*").await?;
@@ -230,7 +249,7 @@ async fn attempt_open(engine: &Engine, payload: Bytes) -> Option<bool> {
 
 /// A function with waiting steps and no live worker is an incident: says so once, and again when it is over.
 async fn watch_unserved(engine: &Engine) {
-    let mut told: BTreeMap<String, ()> = BTreeMap::new();
+    let mut told = BTreeSet::new();
     let mut every = tokio::time::interval(Duration::from_secs(2));
     let began = Instant::now();
     loop {
@@ -241,11 +260,11 @@ async fn watch_unserved(engine: &Engine) {
         }
         let unserved = engine.unserved();
         for function in &unserved {
-            if told.insert(function.clone(), ()).is_none() {
+            if told.insert(function.clone()) {
                 tracing::error!(%function, "Steps wait for a function that no live worker offers");
             }
         }
-        told.retain(|function, ()| {
+        told.retain(|function| {
             let still = unserved.contains(function);
             if !still {
                 tracing::info!(%function, "The function is served again");

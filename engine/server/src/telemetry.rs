@@ -8,10 +8,16 @@ use crate::wire::hex;
 /// The W3C header, on NATS messages as on HTTP.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// `namespace/name:version`.
+pub const WORKFLOW_NAME: &str = "baton.workflow.name";
+pub const INSTANCE_ID: &str = "baton.instance.id";
+pub const STEP_ATTEMPT: &str = "baton.step.attempt";
+
 /// A W3C trace context: version 00, trace id, span id, flags. `None` when it is not one.
 pub fn parse_traceparent(text: &str) -> Option<([u8; 16], [u8; 8], u8)> {
     let mut parts = text.trim().split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     if version.len() != 2 || version == "ff" || (version == "00" && parts.next().is_some()) {
         return None;
     }
@@ -49,8 +55,20 @@ pub fn span_id(instance: InstanceId, what: &str, step: ActivationId, attempt: At
     id
 }
 
+/// The span of a worker's work on a command, from the span in the command's header: worker and engine both know it.
+pub fn process_span_id(publish: [u8; 8]) -> [u8; 8] {
+    let mut id = [0; 8];
+    id.copy_from_slice(&Sha256::digest([b"process".as_slice(), &publish].concat())[..8]);
+    id
+}
+
 /// What a command's header says: the span of its publication, for the worker's span to stand under.
-pub fn step_traceparent(instance: InstanceId, traceparent: &str, step: ActivationId, attempt: Attempt) -> String {
+pub fn step_traceparent(
+    instance: InstanceId,
+    traceparent: &str,
+    step: ActivationId,
+    attempt: Attempt,
+) -> String {
     let flags = parse_traceparent(traceparent).map_or(1, |(.., flags)| flags);
     let span = span_id(instance, "publish", step, attempt);
     format!("00-{}-{}-{flags:02x}", trace_id(instance, traceparent), hex(&span))

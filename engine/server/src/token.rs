@@ -16,8 +16,11 @@ pub const TOKEN_BYTES: usize = 16;
 pub struct Key(Hmac<Sha256>);
 
 impl Key {
+    /// # Errors
+    /// As [`broker::Error`] says.
     pub async fn open(broker: &Broker) -> Result<Self, broker::Error> {
-        let unreadable = |reason: String| broker::Error::Prepare { what: "the token key".into(), reason };
+        let unreadable =
+            |reason: String| broker::Error::Prepare { what: "the token key".into(), reason };
         let store = broker.bucket(broker::SETTINGS_BUCKET, std::time::Duration::ZERO).await?;
         let fresh: [u8; 32] = rand::rng().random();
         match store.create("token-key", Bytes::copy_from_slice(&fresh)).await {
@@ -34,15 +37,29 @@ impl Key {
         Self(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
     }
 
-    pub fn token(&self, instance: InstanceId, step: ActivationId, attempt: Attempt) -> [u8; TOKEN_BYTES] {
+    pub fn token(
+        &self,
+        instance: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    ) -> [u8; TOKEN_BYTES] {
         let mut token = [0; TOKEN_BYTES];
-        token.copy_from_slice(&self.mac(instance, step, attempt).finalize().into_bytes()[..TOKEN_BYTES]);
+        token.copy_from_slice(
+            &self.mac(instance, step, attempt).finalize().into_bytes()[..TOKEN_BYTES],
+        );
         token
     }
 
     /// In constant time.
-    pub fn verify(&self, token: &[u8], instance: InstanceId, step: ActivationId, attempt: Attempt) -> bool {
-        token.len() == TOKEN_BYTES && self.mac(instance, step, attempt).verify_truncated_left(token).is_ok()
+    pub fn verify(
+        &self,
+        token: &[u8],
+        instance: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    ) -> bool {
+        token.len() == TOKEN_BYTES
+            && self.mac(instance, step, attempt).verify_truncated_left(token).is_ok()
     }
 
     fn mac(&self, instance: InstanceId, step: ActivationId, attempt: Attempt) -> Hmac<Sha256> {

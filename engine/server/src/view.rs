@@ -3,7 +3,6 @@
 use baton_core::{
     Instance, Timestamp,
     instance::{End, Phase, Status},
-    workflow::Kind,
 };
 use baton_proto::v1;
 
@@ -62,10 +61,16 @@ pub fn instance(
         input: started.input.as_str().to_owned(),
         output,
         error,
-        labels: started.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        labels: started
+            .labels
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
         idempotency_key: started.key.to_string(),
         trace_id: trace_id(instance.id, &started.traceparent),
-        open_tasks: definition.map(|definition| open_tasks(instance, definition, served)).unwrap_or_default(),
+        open_tasks: definition
+            .map(|definition| open_tasks(instance, definition, served))
+            .unwrap_or_default(),
         reason: instance.reason.as_deref().unwrap_or_default().to_owned(),
         workflow_hash: hex(&started.workflow.0),
     }
@@ -78,29 +83,20 @@ fn open_tasks(
 ) -> Vec<v1::OpenTask> {
     let tasks = instance.activations.iter().skip(1).filter_map(|(id, activation)| {
         let task = definition.workflow.task(activation.task)?;
-        let function = match &task.kind {
-            Kind::Step { function, .. } => Some(function),
-            Kind::Do { .. }
-            | Kind::Function { .. }
-            | Kind::Set { .. }
-            | Kind::Switch { .. }
-            | Kind::For { .. }
-            | Kind::Fork { .. }
-            | Kind::Try { .. }
-            | Kind::Raise { .. }
-            | Kind::Wait { .. } => None,
-        };
+        let function = task.kind.function();
         let (attempt, since, until) = match &activation.phase {
             Phase::Step(step) => (step.attempt.0, step.scheduled_at, step.retry_at),
             Phase::Timer(at) => (0, activation.started_at, Some(*at)),
             Phase::Try(attempt) => (attempt.failures, activation.started_at, attempt.retry_at),
-            Phase::Plain | Phase::Loop { .. } | Phase::Fork { .. } => (0, activation.started_at, None),
+            Phase::Plain | Phase::Loop { .. } | Phase::Fork { .. } => {
+                (0, activation.started_at, None)
+            }
         };
         Some(v1::OpenTask {
             name: task.name.to_string(),
             pointer: task.pointer.to_string(),
             activation: id.0,
-            function: function.map(|f| format!("{}.{}", f.department, f.name)).unwrap_or_default(),
+            function: function.map(ToString::to_string).unwrap_or_default(),
             attempt,
             since: Some(timestamp(since)),
             until: until.or(activation.deadline).map(timestamp),

@@ -5,7 +5,8 @@ mod state;
 use std::{collections::HashMap, sync::Arc};
 
 use baton_core::{
-    ActivationId, Attempt, Error as WorkflowError, Event, InstanceId, Json, Next, TaskId, Timestamp,
+    ActivationId, Attempt, Error as WorkflowError, Event, InstanceId, Json, Next, TaskId,
+    Timestamp,
     event::{Report, Started},
     workflow::{Hash, Name},
 };
@@ -36,6 +37,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// # Errors
+/// [`Error`] says what can go wrong.
 pub fn instance_id(bytes: &[u8]) -> Result<InstanceId, Error> {
     Ok(InstanceId(bytes.try_into().map_err(|_| Error::Malformed("instance id"))?))
 }
@@ -59,6 +62,8 @@ fn encode_optional(json: Option<&Json>, large: &mut LargeValues) -> Option<v1::J
     json.map(|json| encode_json(json, large))
 }
 
+/// # Errors
+/// [`Error`] says what can go wrong.
 pub fn decode_json(json: Option<v1::Json>, large: &LargeValues) -> Result<Json, Error> {
     decode_optional(json, large)?.ok_or(Error::Malformed("value"))
 }
@@ -103,13 +108,13 @@ fn decode_error(error: Option<v1::Error>) -> Result<WorkflowError, Error> {
     })
 }
 
-fn encode_next(next: Next) -> Option<v1::Next> {
+fn encode_next(next: Next) -> v1::Next {
     let to = match next {
         Next::Task(task) => v1::next::To::Task(task.0),
         Next::Exit => v1::next::To::Exit(true),
         Next::End => v1::next::To::End(true),
     };
-    Some(v1::Next { to: Some(to) })
+    v1::Next { to: Some(to) }
 }
 
 fn decode_next(next: Option<v1::Next>) -> Result<Next, Error> {
@@ -125,7 +130,11 @@ fn encode_started(started: &Started, large: &mut LargeValues) -> v1::InstanceSta
         workflow: started.workflow.0.to_vec(),
         input: Some(encode_json(&started.input, large)),
         key: started.key.to_string(),
-        labels: started.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        labels: started
+            .labels
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
         traceparent: started.traceparent.to_string(),
         namespace: started.name.namespace.to_string(),
         name: started.name.name.to_string(),
@@ -133,7 +142,10 @@ fn encode_started(started: &Started, large: &mut LargeValues) -> v1::InstanceSta
     }
 }
 
-fn decode_started(started: v1::InstanceStarted, large: &LargeValues) -> Result<Arc<Started>, Error> {
+fn decode_started(
+    started: v1::InstanceStarted,
+    large: &LargeValues,
+) -> Result<Arc<Started>, Error> {
     Ok(Arc::new(Started {
         workflow: Hash(hash(&started.workflow)?),
         name: Name {
@@ -148,13 +160,13 @@ fn decode_started(started: v1::InstanceStarted, large: &LargeValues) -> Result<A
     }))
 }
 
-fn encode_report(report: &Report) -> Option<v1::StepReport> {
-    Some(v1::StepReport {
+fn encode_report(report: &Report) -> v1::StepReport {
+    v1::StepReport {
         worker: report.worker.to_string(),
         service: report.service.to_string(),
         started_ms: report.started.0,
         finished_ms: report.finished.0,
-    })
+    }
 }
 
 fn decode_report(report: Option<v1::StepReport>) -> Report {
@@ -176,7 +188,6 @@ fn at(ms: i64) -> Option<Timestamp> {
     (ms != 0).then_some(Timestamp(ms))
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm for each event")]
 pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
     let kind = match event {
         Event::InstanceStarted(started) => Kind::InstanceStarted(encode_started(started, large)),
@@ -191,43 +202,56 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
                 branch: *branch,
             })
         }
-        Event::TaskSkipped { parent, task, next } => {
-            Kind::TaskSkipped(v1::TaskSkipped { parent: parent.0, task: task.0, next: encode_next(*next) })
+        Event::TaskSkipped { parent, task, next } => Kind::TaskSkipped(v1::TaskSkipped {
+            parent: parent.0,
+            task: task.0,
+            next: Some(encode_next(*next)),
+        }),
+        Event::TaskCompleted { activation, output, context, next } => {
+            Kind::TaskCompleted(v1::TaskCompleted {
+                activation: activation.0,
+                output: encode_optional(output.as_ref(), large),
+                context: encode_optional(context.as_ref(), large),
+                next: Some(encode_next(*next)),
+            })
         }
-        Event::TaskCompleted { activation, output, context, next } => Kind::TaskCompleted(v1::TaskCompleted {
+        Event::TaskFaulted { activation, error } => Kind::TaskFaulted(v1::TaskFaulted {
             activation: activation.0,
-            output: encode_optional(output.as_ref(), large),
-            context: encode_optional(context.as_ref(), large),
-            next: encode_next(*next),
-        }),
-        Event::TaskFaulted { activation, error } => {
-            Kind::TaskFaulted(v1::TaskFaulted { activation: activation.0, error: Some(encode_error(error)) })
-        }
-        Event::StepScheduled { activation, attempt, arguments } => Kind::StepScheduled(v1::StepScheduled {
-            activation: activation.0,
-            attempt: attempt.0,
-            arguments: encode_optional(arguments.as_ref(), large),
-        }),
-        Event::StepCompleted { activation, attempt, output, report } => Kind::StepCompleted(v1::StepCompleted {
-            activation: activation.0,
-            attempt: attempt.0,
-            output: Some(encode_json(output, large)),
-            report: encode_report(report),
-        }),
-        Event::StepFailed { activation, attempt, error, retry_at, report } => Kind::StepFailed(v1::StepFailed {
-            activation: activation.0,
-            attempt: attempt.0,
             error: Some(encode_error(error)),
-            retry_at_ms: ms(*retry_at),
-            report: encode_report(report),
         }),
+        Event::StepScheduled { activation, attempt, arguments } => {
+            Kind::StepScheduled(v1::StepScheduled {
+                activation: activation.0,
+                attempt: attempt.0,
+                arguments: encode_optional(arguments.as_ref(), large),
+            })
+        }
+        Event::StepCompleted { activation, attempt, output, report } => {
+            Kind::StepCompleted(v1::StepCompleted {
+                activation: activation.0,
+                attempt: attempt.0,
+                output: Some(encode_json(output, large)),
+                report: Some(encode_report(report)),
+            })
+        }
+        Event::StepFailed { activation, attempt, error, retry_at, report } => {
+            Kind::StepFailed(v1::StepFailed {
+                activation: activation.0,
+                attempt: attempt.0,
+                error: Some(encode_error(error)),
+                retry_at_ms: ms(*retry_at),
+                report: Some(encode_report(report)),
+            })
+        }
         Event::StepCancelled { activation, attempt } => {
             Kind::StepCancelled(v1::StepCancelled { activation: activation.0, attempt: attempt.0 })
         }
         Event::TimerStarted { activation, fire_at } => {
             Kind::TimerStarted(v1::TimerStarted { activation: activation.0, fire_at_ms: fire_at.0 })
         }
-        Event::TimerFired { activation } => Kind::TimerFired(v1::TimerFired { activation: activation.0 }),
+        Event::TimerFired { activation } => {
+            Kind::TimerFired(v1::TimerFired { activation: activation.0 })
+        }
         Event::LoopStarted { activation, items } => Kind::LoopStarted(v1::LoopStarted {
             activation: activation.0,
             items: Some(encode_json(&Json::array(items), large)),
@@ -235,14 +259,17 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
         Event::LoopIterated { activation, index } => {
             Kind::LoopIterated(v1::LoopIterated { activation: activation.0, index: *index })
         }
-        Event::ForkStarted { activation, branches, compete } => Kind::ForkStarted(v1::ForkStarted {
-            activation: activation.0,
-            branches: *branches,
-            compete: *compete,
-        }),
-        Event::ErrorCaught { activation, error } => {
-            Kind::ErrorCaught(v1::ErrorCaught { activation: activation.0, error: Some(encode_error(error)) })
+        Event::ForkStarted { activation, branches, compete } => {
+            Kind::ForkStarted(v1::ForkStarted {
+                activation: activation.0,
+                branches: *branches,
+                compete: *compete,
+            })
         }
+        Event::ErrorCaught { activation, error } => Kind::ErrorCaught(v1::ErrorCaught {
+            activation: activation.0,
+            error: Some(encode_error(error)),
+        }),
         Event::RetryScheduled { activation, attempt, error, fire_at } => {
             Kind::RetryScheduled(v1::RetryScheduled {
                 activation: activation.0,
@@ -255,16 +282,18 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
             Kind::InstanceSuspended(v1::InstanceSuspended { reason: reason.to_string() })
         }
         Event::InstanceResumed => Kind::InstanceResumed(v1::InstanceResumed {}),
-        Event::InstanceCompleted { output } => {
-            Kind::InstanceCompleted(v1::InstanceCompleted { output: Some(encode_json(output, large)) })
-        }
+        Event::InstanceCompleted { output } => Kind::InstanceCompleted(v1::InstanceCompleted {
+            output: Some(encode_json(output, large)),
+        }),
         Event::InstanceFaulted { error } => {
             Kind::InstanceFaulted(v1::InstanceFaulted { error: Some(encode_error(error)) })
         }
-        Event::InstanceCancelled { reason, terminated } => Kind::InstanceCancelled(v1::InstanceCancelled {
-            reason: reason.to_string(),
-            terminated: *terminated,
-        }),
+        Event::InstanceCancelled { reason, terminated } => {
+            Kind::InstanceCancelled(v1::InstanceCancelled {
+                reason: reason.to_string(),
+                terminated: *terminated,
+            })
+        }
         Event::InstanceRerun { task, input, context } => Kind::InstanceRerun(v1::InstanceRerun {
             task: task.0,
             input: Some(encode_json(input, large)),
@@ -274,7 +303,8 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
     v1::Event { kind: Some(kind) }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm for each event")]
+/// # Errors
+/// [`Error`] says what can go wrong.
 pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Error> {
     let activation = ActivationId;
     Ok(match event.kind.ok_or(Error::Malformed("event of an unknown kind"))? {
@@ -299,9 +329,10 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             context: decode_optional(e.context, large)?,
             next: decode_next(e.next)?,
         },
-        Kind::TaskFaulted(e) => {
-            Event::TaskFaulted { activation: activation(e.activation), error: decode_error(e.error)? }
-        }
+        Kind::TaskFaulted(e) => Event::TaskFaulted {
+            activation: activation(e.activation),
+            error: decode_error(e.error)?,
+        },
         Kind::StepScheduled(e) => Event::StepScheduled {
             activation: activation(e.activation),
             attempt: Attempt(e.attempt),
@@ -320,26 +351,31 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             retry_at: at(e.retry_at_ms),
             report: decode_report(e.report),
         },
-        Kind::StepCancelled(e) => {
-            Event::StepCancelled { activation: activation(e.activation), attempt: Attempt(e.attempt) }
-        }
-        Kind::TimerStarted(e) => {
-            Event::TimerStarted { activation: activation(e.activation), fire_at: Timestamp(e.fire_at_ms) }
-        }
+        Kind::StepCancelled(e) => Event::StepCancelled {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+        },
+        Kind::TimerStarted(e) => Event::TimerStarted {
+            activation: activation(e.activation),
+            fire_at: Timestamp(e.fire_at_ms),
+        },
         Kind::TimerFired(e) => Event::TimerFired { activation: activation(e.activation) },
         Kind::LoopStarted(e) => Event::LoopStarted {
             activation: activation(e.activation),
             items: split_array(&decode_json(e.items, large)?)?,
         },
-        Kind::LoopIterated(e) => Event::LoopIterated { activation: activation(e.activation), index: e.index },
+        Kind::LoopIterated(e) => {
+            Event::LoopIterated { activation: activation(e.activation), index: e.index }
+        }
         Kind::ForkStarted(e) => Event::ForkStarted {
             activation: activation(e.activation),
             branches: e.branches,
             compete: e.compete,
         },
-        Kind::ErrorCaught(e) => {
-            Event::ErrorCaught { activation: activation(e.activation), error: decode_error(e.error)? }
-        }
+        Kind::ErrorCaught(e) => Event::ErrorCaught {
+            activation: activation(e.activation),
+            error: decode_error(e.error)?,
+        },
         Kind::RetryScheduled(e) => Event::RetryScheduled {
             activation: activation(e.activation),
             attempt: Attempt(e.attempt),
@@ -348,7 +384,9 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
         },
         Kind::InstanceSuspended(e) => Event::InstanceSuspended { reason: e.reason.into() },
         Kind::InstanceResumed(_) => Event::InstanceResumed,
-        Kind::InstanceCompleted(e) => Event::InstanceCompleted { output: decode_json(e.output, large)? },
+        Kind::InstanceCompleted(e) => {
+            Event::InstanceCompleted { output: decode_json(e.output, large)? }
+        }
         Kind::InstanceFaulted(e) => Event::InstanceFaulted { error: decode_error(e.error)? },
         Kind::InstanceCancelled(e) => {
             Event::InstanceCancelled { reason: e.reason.into(), terminated: e.terminated }

@@ -69,7 +69,8 @@ impl Delivered {
         }
         let traceparent = message.headers.as_ref().and_then(|headers| headers.get("traceparent"));
         // An unknown form of the subject counts as a redelivery: asking once too often does no harm.
-        let redelivered = message.reply.as_deref().and_then(deliveries).is_none_or(|n| n > 1);
+        let redelivered = command.ask_first
+            || message.reply.as_deref().and_then(deliveries).is_none_or(|n| n > 1);
         Ok(Self {
             id,
             command,

@@ -102,6 +102,7 @@ impl Call {
             idempotency_key: format!("{}/{}", self.instance, self.step),
             task: self.task,
             workflow: self.workflow,
+            ask_first: false,
             ..Default::default()
         };
         let context = Context::new(

@@ -61,6 +61,7 @@ fn a_step_command_is_these_bytes() {
         idempotency_key: "0193b0c4-7a00-7000-8000-00000000002a/3".into(),
         task: "checkBudget".into(),
         workflow: "finance/purchase:1.0.0".into(),
+        ask_first: false,
     };
     check("step-command", &command);
 }

@@ -18,7 +18,7 @@ use std::{
 
 use async_nats::jetstream::AckKind;
 use baton_proto::v1;
-use baton_worker::{Context, Credentials, Effect, Error, Failure, Offer, Options, Worker};
+use baton_worker::{Context, Credentials, Effect, Error, Failure, Offer, Options, Outcome, Worker};
 use broker::{Broker, PATIENCE, until};
 use engine::{DEPARTMENT, Engine, INSTANCE, outcome};
 use futures::StreamExt;
@@ -37,25 +37,10 @@ struct Running {
 
 impl Running {
     fn start(broker: &Broker, concurrency: usize, offer: impl FnOnce(Worker) -> Worker) -> Self {
-        Self::start_as(broker, concurrency, Credentials::None, offer)
+        Self::start_with(Options { concurrency, ..options(broker) }, offer)
     }
 
-    fn start_as(
-        broker: &Broker,
-        concurrency: usize,
-        credentials: Credentials,
-        offer: impl FnOnce(Worker) -> Worker,
-    ) -> Self {
-        let options = Options {
-            nats_url: broker.url(),
-            credentials,
-            inbox_prefix: Some(format!("_INBOX_{DEPARTMENT}")),
-            name: Some("worker-1".into()),
-            build: "test".into(),
-            service: None,
-            concurrency,
-            grace: PATIENCE,
-        };
+    fn start_with(options: Options, offer: impl FnOnce(Worker) -> Worker) -> Self {
         let stop = CancellationToken::new();
         let worker = offer(Worker::new(DEPARTMENT).with_options(options));
         let task = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
@@ -69,6 +54,19 @@ impl Running {
             .expect("the drain should end")
             .unwrap()
             .unwrap();
+    }
+}
+
+fn options(broker: &Broker) -> Options {
+    Options {
+        nats_url: broker.url(),
+        credentials: Credentials::None,
+        inbox_prefix: Some(format!("_INBOX_{DEPARTMENT}")),
+        name: Some("worker-1".into()),
+        build: "test".into(),
+        service: None,
+        concurrency: 8,
+        grace: PATIENCE,
     }
 }
 
@@ -306,6 +304,27 @@ async fn a_drain_ends_what_runs_and_gives_back_what_waits() {
 }
 
 #[tokio::test]
+async fn a_handler_that_outlasts_the_drain_leaves_its_command_to_others() {
+    let broker = Broker::start().await;
+    let engine = Engine::start(&broker, &["hold"], LONG).await;
+    let begun = Arc::new(Notify::new());
+    let options = Options { grace: Duration::from_millis(50), ..options(&broker) };
+    let worker = Running::start_with(options, |worker| {
+        let begun = begun.clone();
+        worker.function("hold", move |_: Context, (): ()| {
+            begun.notify_one();
+            std::future::pending::<Outcome<()>>()
+        })
+    });
+    engine.dispatch("hold", 1, "null").await;
+    tokio::time::timeout(PATIENCE, begun.notified()).await.expect("the handler should begin");
+    worker.drained().await;
+    let queue = engine.queue("hold").await;
+    let mut given_back = queue.fetch().max_messages(1).expires(PATIENCE).messages().await.unwrap();
+    assert!(given_back.next().await.expect("the command should be free at once").is_ok());
+}
+
+#[tokio::test]
 async fn a_worker_outlives_its_broker_and_an_empty_queue() {
     let mut broker = Broker::start().await;
     let engine = Engine::start(&broker, &["hold", "double"], LONG).await;
@@ -424,13 +443,14 @@ async fn a_worker_needs_no_more_than_the_documented_permissions() {
     assert_eq!(given_back.payload, "-NAK");
 
     let finance = Credentials::UserAndPassword("finance".into(), "finance".into());
-    let worker = Running::start_as(&broker, 8, finance, |worker| {
-        double(worker).function("hold", |context: Context, (): ()| async move {
-            context.progress(-1.0, "holding");
-            context.cancelled().await;
-            Ok(())
-        })
-    });
+    let worker =
+        Running::start_with(Options { credentials: finance, ..options(&broker) }, |worker| {
+            double(worker).function("hold", |context: Context, (): ()| async move {
+                context.progress(-1.0, "holding");
+                context.cancelled().await;
+                Ok(())
+            })
+        });
     engine.results(1).await;
     engine.dispatch("hold", 2, "null").await;
     let report = tokio::time::timeout(PATIENCE, reports.next()).await;

@@ -22,7 +22,7 @@ pub(crate) struct Version {
 pub(crate) enum Error {
     #[error("no nats-server on PATH, beside `baton` or in target/tools; {HOW}")]
     None,
-    #[error("{} is {found:?}, and 2.12 or newer is needed; {HOW}", path.display())]
+    #[error("{} says it is {found:?}, and nats-server 2.12 or newer is needed; {HOW}", path.display())]
     Old { path: PathBuf, found: String },
     #[error("{} is not a NATS server that can be run: {source}; {HOW}", path.display())]
     Wrong { path: PathBuf, source: io::Error },
@@ -69,7 +69,8 @@ async fn greeting(port: u16) -> io::Result<bool> {
 
 async fn found_version(path: &Path) -> io::Result<String> {
     let output = Command::new(path).arg("--version").kill_on_drop(true).output().await?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn is_new(said: &str) -> bool {

@@ -54,6 +54,7 @@ impl Decision<'_> {
                 self.record_entry(parent, task_id, raw_input, entry)?;
             }
             Ok(None) => {
+                self.expect_room(parent, &raw)?;
                 let next = task.following.map_or(Next::Exit, Next::Task);
                 self.record(Event::TaskSkipped { parent, task: task_id, next });
             }

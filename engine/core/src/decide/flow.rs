@@ -203,10 +203,25 @@ impl Decision<'_> {
             self.evaluator.validate(schema, context).map_err(|error| error.at(&task.pointer))?;
         }
         let next = self.next(task, id, then);
+        if next != Next::End {
+            self.expect_room(activation.parent, output)?;
+        }
         let output = transformed.or(raw);
         // `end` ends everything, and a race has losers.
         self.cancel_steps(if next == Next::End { ActivationId::ROOT } else { id });
         self.record(Event::TaskCompleted { activation: id, output, context, next });
+        Ok(())
+    }
+
+    /// The last branch of a fork must not make what it gathers too large.
+    pub(super) fn expect_room(&self, parent: ActivationId, output: &Json) -> Result<(), Error> {
+        if let Phase::Fork { compete: false, settled, results, .. } = &self.activation(parent).phase
+            && *settled as usize + 1 == results.len()
+            && results.iter().flatten().map(|result| result.len()).sum::<usize>() + output.len()
+                > limits::FORK_BYTES_MAX
+        {
+            return Err(limit("the outputs of a fork's branches are too large together"));
+        }
         Ok(())
     }
 

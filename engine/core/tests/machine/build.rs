@@ -12,20 +12,20 @@ use baton_core::{
 use crate::table::{Table, Term};
 
 #[derive(Clone, Debug)]
-pub struct Node {
-    pub name: String,
-    pub what: What,
-    pub condition: Option<Term>,
-    pub input: Option<Term>,
-    pub output: Option<Term>,
-    pub output_bytes_max: Option<u32>,
-    pub export: Option<Term>,
-    pub timeout_ms: Option<u64>,
-    pub then: Go,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) what: What,
+    pub(crate) condition: Option<Term>,
+    pub(crate) input: Option<Term>,
+    pub(crate) output: Option<Term>,
+    pub(crate) output_bytes_max: Option<u32>,
+    pub(crate) export: Option<Term>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) then: Go,
 }
 
 #[derive(Clone, Debug)]
-pub enum What {
+pub(crate) enum What {
     Do(Vec<Node>),
     Step {
         attempts_max: u32,
@@ -53,26 +53,26 @@ pub enum What {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Handler {
-    pub status: Option<u16>,
-    pub when: Option<Term>,
-    pub retries: Option<Retries>,
-    pub body: Vec<Node>,
-    pub then: Option<Go>,
+pub(crate) struct Handler {
+    pub(crate) status: Option<u16>,
+    pub(crate) when: Option<Term>,
+    pub(crate) retries: Option<Retries>,
+    pub(crate) body: Vec<Node>,
+    pub(crate) then: Option<Go>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Retries {
-    pub when: Option<Term>,
-    pub delay_ms: u64,
-    pub exponential: bool,
-    pub jitter_ms: Option<u64>,
-    pub attempts_max: Option<u32>,
-    pub duration_max_ms: Option<u64>,
+pub(crate) struct Retries {
+    pub(crate) when: Option<Term>,
+    pub(crate) delay_ms: u64,
+    pub(crate) exponential: bool,
+    pub(crate) jitter_ms: Option<u64>,
+    pub(crate) attempts_max: Option<u32>,
+    pub(crate) duration_max_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Go {
+pub(crate) enum Go {
     On,
     Exit,
     End,
@@ -80,7 +80,7 @@ pub enum Go {
     To(usize),
 }
 
-pub fn node(name: &str, what: What) -> Node {
+pub(crate) fn node(name: &str, what: What) -> Node {
     Node {
         name: name.into(),
         what,
@@ -95,7 +95,7 @@ pub fn node(name: &str, what: What) -> Node {
 }
 
 /// The whole document; its own input, output and timeout are those of `root`, a [`What::Do`].
-pub fn build(root: &Node) -> (Workflow, Table) {
+pub(crate) fn build(root: &Node) -> (Workflow, Table) {
     let mut building = Building { tasks: Vec::new(), table: Table::default() };
     building.add(root);
     let name = Name { namespace: "tests".into(), name: "workflow".into(), version: "1.0.0".into() };
@@ -110,7 +110,7 @@ struct Building {
 
 impl Building {
     fn add(&mut self, node: &Node) -> TaskId {
-        let id = TaskId(u32::try_from(self.tasks.len()).unwrap());
+        let id = TaskId(u32::try_from(self.tasks.len()).expect("tests are small"));
         let task = Task {
             name: node.name.as_str().into(),
             pointer: format!("/{}", node.name).into(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_core::{ActivationId, Attempt, Effect, Event, Next, Timestamp, command::Timer, effect};
 
 #[derive(Default)]
-pub struct Asked {
+pub(crate) struct Asked {
     parents: BTreeMap<ActivationId, ActivationId>,
     steps: BTreeMap<ActivationId, Attempt>,
     timers: BTreeMap<(ActivationId, Timer), Timestamp>,
@@ -16,7 +16,7 @@ pub struct Asked {
 impl Asked {
     /// # Panics
     /// When a step is asked for twice, withdrawn without being open, or forgotten.
-    pub fn see(&mut self, event: &Event) {
+    pub(crate) fn see(&mut self, event: &Event) {
         self.settle(event);
         match effect(event) {
             Some(Effect::DispatchStep { activation, attempt }) => {
@@ -33,7 +33,7 @@ impl Asked {
         }
     }
 
-    pub fn effects(&self) -> BTreeSet<Effect> {
+    pub(crate) fn effects(&self) -> BTreeSet<Effect> {
         let steps = self.steps.iter().map(|(activation, attempt)| Effect::DispatchStep {
             activation: *activation,
             attempt: *attempt,

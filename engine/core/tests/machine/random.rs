@@ -9,7 +9,7 @@ use crate::{
 
 /// What somebody does next; numbers choose among what there is.
 #[derive(Clone, Debug)]
-pub enum Move {
+pub(crate) enum Move {
     Complete(usize),
     Fail { which: usize, retryable: bool },
     StaleAttempt { which: usize, off: u32 },
@@ -27,17 +27,17 @@ pub enum Move {
     Repeat,
 }
 
-pub fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let any = 0usize..8;
+pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let which = 0usize..8;
     let one = prop_oneof![
-        8 => any.clone().prop_map(Move::Complete),
-        4 => (any.clone(), any::<bool>())
+        8 => which.clone().prop_map(Move::Complete),
+        4 => (which.clone(), any::<bool>())
             .prop_map(|(which, retryable)| Move::Fail { which, retryable }),
-        1 => (any.clone(), 0u32..3).prop_map(|(which, off)| Move::StaleAttempt { which, off }),
+        1 => (which.clone(), 0u32..3).prop_map(|(which, off)| Move::StaleAttempt { which, off }),
         1 => (any::<u32>(), any::<u32>())
             .prop_map(|(activation, attempt)| Move::AnyStep { activation, attempt }),
-        1 => any.clone().prop_map(Move::Fire),
-        5 => (any, 0u64..5_000).prop_map(|(which, late_ms)| Move::FireLate { which, late_ms }),
+        1 => which.clone().prop_map(Move::Fire),
+        5 => (which, 0u64..5_000).prop_map(|(which, late_ms)| Move::FireLate { which, late_ms }),
         1 => (0u32..30, any::<bool>())
             .prop_map(|(activation, deadline)| Move::AnyTimer { activation, deadline }),
         1 => (0u64..3_000).prop_map(|ms| Move::Pass { ms }),
@@ -53,24 +53,26 @@ pub fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 /// A document.
-pub fn root() -> impl Strategy<Value = Node> {
+pub(crate) fn root() -> impl Strategy<Value = Node> {
     (list(tasks()), option::weighted(0.2, 1u64..4_000), option::weighted(0.1, term())).prop_map(
-        |(body, timeout_ms, output)| Node { timeout_ms, output, ..node("root", What::Do(body)) },
+        |(body, timeout_ms, output)| Node { output, timeout_ms, ..node("root", What::Do(body)) },
     )
 }
 
-fn tasks() -> impl Strategy<Value = Node> {
-    dress(leaf()).prop_recursive(4, 24, 4, |inner| {
-        dress(prop_oneof![
-            2 => list(inner.clone()).prop_map(What::Do),
-            2 => (items(), option::weighted(0.3, condition()), list(inner.clone()))
-                .prop_map(|(items, condition, body)| What::For { items, condition, body }),
-            3 => (any::<bool>(), list(inner.clone()))
-                .prop_map(|(compete, branches)| What::Fork { compete, branches }),
-            3 => (list(inner.clone()), handler(inner))
-                .prop_map(|(body, handler)| What::Try { body, handler }),
-        ])
-    })
+fn tasks() -> BoxedStrategy<Node> {
+    dress(leaf())
+        .prop_recursive(4, 24, 4, |inner| {
+            dress(prop_oneof![
+                2 => list(inner.clone()).prop_map(What::Do),
+                2 => (items(), option::weighted(0.3, condition()), list(inner.clone()))
+                    .prop_map(|(items, condition, body)| What::For { items, condition, body }),
+                3 => (any::<bool>(), list(inner.clone()))
+                    .prop_map(|(compete, branches)| What::Fork { compete, branches }),
+                3 => (list(inner.clone()), handler(inner))
+                    .prop_map(|(body, handler)| What::Try { body, handler }),
+            ])
+        })
+        .boxed()
 }
 
 fn list(task: impl Strategy<Value = Node> + Clone + 'static) -> impl Strategy<Value = Vec<Node>> {

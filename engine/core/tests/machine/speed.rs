@@ -50,7 +50,6 @@ fn check(what: crate::build::Node, most: Duration) {
         world.go_on(1_000);
     }
     let took = begun.elapsed();
-    println!("{took:?}");
     assert_eq!(world.instance.status(), Status::Completed);
     assert!(took < most, "took {took:?}");
     world.check();

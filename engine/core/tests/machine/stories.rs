@@ -1,1 +1,8 @@
 //! Stories told of single instances; each name is a claim.
+
+mod ends;
+mod errors;
+mod flow;
+mod forks;
+mod steps;
+mod timers;

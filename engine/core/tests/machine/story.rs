@@ -11,47 +11,47 @@ use crate::{
     world::World,
 };
 
-pub struct Story {
+pub(crate) struct Story {
     world: World,
     refused: Option<&'static str>,
 }
 
 /// A workflow of these tasks is started with the input `"in"`.
-pub fn given(tasks: &[Node]) -> Story {
+pub(crate) fn given(tasks: &[Node]) -> Story {
     given_document(&task("document", What::Do(tasks.to_vec())))
 }
 
-pub fn given_document(root: &Node) -> Story {
+pub(crate) fn given_document(root: &Node) -> Story {
     let mut world = World::new(root, "\"in\"");
     world.go_on(1_000);
     Story { world, refused: None }
 }
 
 impl Story {
-    pub fn when(mut self, command: Command) -> Self {
+    pub(crate) fn when(mut self, command: Command) -> Self {
         self.refused = self.world.give(command).err().map(baton_core::Rejection::code);
         self.world.go_on(1_000);
         self
     }
 
-    pub fn complete(self, step: &str, output: &str) -> Self {
+    pub(crate) fn complete(self, step: &str, output: &str) -> Self {
         let found = self.step(step);
         self.when(complete(found, output))
     }
 
     /// Another attempt may go better.
-    pub fn fail(self, step: &str) -> Self {
+    pub(crate) fn fail(self, step: &str) -> Self {
         let found = self.step(step);
         self.when(fail(found, true))
     }
 
-    pub fn fail_for_good(self, step: &str) -> Self {
+    pub(crate) fn fail_for_good(self, step: &str) -> Self {
         let found = self.step(step);
         self.when(fail(found, false))
     }
 
     /// Time goes by, and what is due on the way is told in order.
-    pub fn after_ms(mut self, ms: u64) -> Self {
+    pub(crate) fn after_ms(mut self, ms: u64) -> Self {
         let until = self.world.now.plus(Duration(ms));
         let mut tried = Vec::new();
         while let Some((at, timer)) = self
@@ -68,21 +68,21 @@ impl Story {
         self
     }
 
-    pub fn suspend(self) -> Self {
+    pub(crate) fn suspend(self) -> Self {
         self.when(Command::Suspend { reason: "pause".into() })
     }
 
-    pub fn resume(self) -> Self {
+    pub(crate) fn resume(self) -> Self {
         self.when(Command::Resume)
     }
 
-    pub fn rerun(self, task: u32, input: &str) -> Self {
+    pub(crate) fn rerun(self, task: u32, input: &str) -> Self {
         let (input, context) = (Json::from_text(input), Json::from_text("\"context\""));
         self.when(Command::Rerun { task: TaskId(task), input, context })
     }
 
     /// The names of the open steps.
-    pub fn waits_for(self, steps: &[&str]) -> Self {
+    pub(crate) fn waits_for(self, steps: &[&str]) -> Self {
         let open: Vec<String> = self
             .world
             .instance
@@ -93,24 +93,24 @@ impl Story {
         self
     }
 
-    pub fn is(self, status: Status) -> Self {
+    pub(crate) fn is(self, status: Status) -> Self {
         assert_eq!(self.world.instance.status(), status, "{:#?}", self.world.instance);
         self
     }
 
-    pub fn refused(self, code: &str) -> Self {
+    pub(crate) fn refused(self, code: &str) -> Self {
         assert_eq!(self.refused, Some(code));
         self
     }
 
-    pub fn completed(self, output: &str) -> Self {
+    pub(crate) fn completed(self, output: &str) -> Self {
         let ended = self.world.instance.ended.as_ref().map(|(_, end)| end);
         assert_eq!(ended, Some(&End::Completed(Json::from_text(output))));
         self
     }
 
     /// With an error whose type ends so.
-    pub fn faulted(self, kind: &str) -> Self {
+    pub(crate) fn faulted(self, kind: &str) -> Self {
         match &self.world.instance.ended {
             Some((_, End::Faulted(error))) => assert!(error.kind.ends_with(kind), "{error:?}"),
             other => panic!("not faulted: {other:?}"),
@@ -118,7 +118,7 @@ impl Story {
         self
     }
 
-    pub fn step(&self, name: &str) -> (ActivationId, Attempt) {
+    pub(crate) fn step(&self, name: &str) -> (ActivationId, Attempt) {
         let instance = &self.world.instance;
         instance
             .open_steps()
@@ -127,80 +127,80 @@ impl Story {
             .unwrap_or_else(|| panic!("step {name} is not open"))
     }
 
-    pub fn arguments(self, step: &str, wanted: &str) -> Self {
+    pub(crate) fn arguments(self, step: &str, wanted: &str) -> Self {
         let (id, _) = self.step(step);
         let arguments = &self.world.instance.open_step(id).expect("open").arguments;
         assert_eq!(arguments.as_str(), wanted);
         self
     }
 
-    pub fn context(self, wanted: &str) -> Self {
+    pub(crate) fn context(self, wanted: &str) -> Self {
         assert_eq!(self.world.instance.context.as_str(), wanted);
         self
     }
 }
 
-pub fn task(name: &str, what: What) -> Node {
+pub(crate) fn task(name: &str, what: What) -> Node {
     node(name, what)
 }
 
-pub fn step(name: &str) -> Node {
+pub(crate) fn step(name: &str) -> Node {
     task(name, What::Step { attempts_max: 3, arguments: None })
 }
 
 /// A step that is given the values of these variables.
-pub fn step_with(name: &str, variables: &[&'static str]) -> Node {
+pub(crate) fn step_with(name: &str, variables: &[&'static str]) -> Node {
     let terms = variables.iter().map(|name| Term::Variable(name)).collect();
     task(name, What::Step { attempts_max: 3, arguments: Some(Term::All(terms)) })
 }
 
-pub fn set(value: &str) -> Node {
+pub(crate) fn set(value: &str) -> Node {
     task("set", What::Set(text(value)))
 }
 
-pub fn wait(ms: u64) -> Node {
+pub(crate) fn wait(ms: u64) -> Node {
     task("wait", What::Wait(text(&ms.to_string())))
 }
 
-pub fn raise(error: &str) -> Node {
+pub(crate) fn raise(error: &str) -> Node {
     task("raise", What::Raise(text(error)))
 }
 
-pub fn list(name: &str, body: &[Node]) -> Node {
+pub(crate) fn list(name: &str, body: &[Node]) -> Node {
     task(name, What::Do(body.to_vec()))
 }
 
-pub fn fork(branches: &[Node]) -> Node {
+pub(crate) fn fork(branches: &[Node]) -> Node {
     task("fork", What::Fork { compete: false, branches: branches.to_vec() })
 }
 
-pub fn race(branches: &[Node]) -> Node {
+pub(crate) fn race(branches: &[Node]) -> Node {
     task("race", What::Fork { compete: true, branches: branches.to_vec() })
 }
 
-pub fn each(items: &str, body: &[Node]) -> Node {
+pub(crate) fn each(items: &str, body: &[Node]) -> Node {
     task("for", What::For { items: text(items), condition: None, body: body.to_vec() })
 }
 
-pub fn attempt(body: &[Node], handler: Handler) -> Node {
+pub(crate) fn attempt(body: &[Node], handler: Handler) -> Node {
     task("try", What::Try { body: body.to_vec(), handler })
 }
 
 /// Catches everything and then does this.
-pub fn caught_by(body: &[Node]) -> Handler {
+pub(crate) fn caught_by(body: &[Node]) -> Handler {
     Handler { body: body.to_vec(), ..Handler::default() }
 }
 
 impl Node {
-    pub fn only_if(self, condition: Term) -> Self {
+    pub(crate) fn only_if(self, condition: Term) -> Self {
         Self { condition: Some(condition), ..self }
     }
 
-    pub fn within_ms(self, ms: u64) -> Self {
+    pub(crate) fn within_ms(self, ms: u64) -> Self {
         Self { timeout_ms: Some(ms), ..self }
     }
 
-    pub fn then(self, go: Go) -> Self {
+    pub(crate) fn then(self, go: Go) -> Self {
         Self { then: go, ..self }
     }
 }

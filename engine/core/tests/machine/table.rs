@@ -7,7 +7,7 @@ use baton_core::{
 };
 
 #[derive(Clone, Debug)]
-pub enum Term {
+pub(crate) enum Term {
     /// JSON text. As a duration: milliseconds. As an error: its type, a space, its status.
     Text(String),
     /// `.`
@@ -24,18 +24,18 @@ pub enum Term {
     Fails,
 }
 
-pub fn text(text: &str) -> Term {
+pub(crate) fn text(text: &str) -> Term {
     Term::Text(text.into())
 }
 
 /// A schema of number `n` allows texts of at most `n` bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Table(Vec<Term>);
+pub(crate) struct Table(Vec<Term>);
 
 impl Table {
-    pub fn add(&mut self, term: Term) -> Expression {
+    pub(crate) fn add(&mut self, term: Term) -> Expression {
         self.0.push(term);
-        Expression(u32::try_from(self.0.len() - 1).unwrap())
+        Expression(u32::try_from(self.0.len() - 1).expect("tests are small"))
     }
 
     fn text(&self, expression: Expression, scope: &Scope<'_>) -> Result<String, Error> {

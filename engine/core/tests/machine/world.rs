@@ -13,12 +13,12 @@ use crate::{
     table::Table,
 };
 
-pub struct World {
-    pub workflow: Workflow,
-    pub table: Table,
-    pub instance: Instance,
-    pub now: Timestamp,
-    pub events: Vec<Event>,
+pub(crate) struct World {
+    pub(crate) workflow: Workflow,
+    pub(crate) table: Table,
+    pub(crate) instance: Instance,
+    pub(crate) now: Timestamp,
+    pub(crate) events: Vec<Event>,
     folded: Instance,
     asked: Asked,
     /// Following every law after every command is quadratic: big stories do it at their end.
@@ -28,11 +28,11 @@ pub struct World {
 impl World {
     /// # Panics
     /// When the start is refused, or a law is broken.
-    pub fn new(root: &Node, input: &str) -> Self {
+    pub(crate) fn new(root: &Node, input: &str) -> Self {
         Self::try_new(root, input, true).expect("the input fits")
     }
 
-    pub fn try_new(
+    pub(crate) fn try_new(
         root: &Node,
         input: &str,
         watchful: bool,
@@ -60,7 +60,7 @@ impl World {
 
     /// # Panics
     /// When a law is broken.
-    pub fn give(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
+    pub(crate) fn give(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
         let open = self.instance.activations.len();
         let before = self.watchful.then(|| self.instance.clone());
         let decided = decide(&mut self.instance, &self.workflow, &self.table, self.now, command);
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// Gives [`Command::Continue`] until there is nothing to go on with, at most `times`.
-    pub fn go_on(&mut self, times: usize) {
+    pub(crate) fn go_on(&mut self, times: usize) {
         for _ in 0..times {
             if !pending(&self.instance).contains(&Effect::Continue) {
                 return;
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Those that are due, in the order of their times.
-    pub fn timers(&self) -> Vec<(Timestamp, Command)> {
+    pub(crate) fn timers(&self) -> Vec<(Timestamp, Command)> {
         let mut timers: Vec<_> = pending(&self.instance)
             .into_iter()
             .filter_map(|effect| match effect {
@@ -104,7 +104,7 @@ impl World {
             .collect()
     }
 
-    pub fn name_of(&self, task: baton_core::TaskId) -> String {
+    pub(crate) fn name_of(&self, task: baton_core::TaskId) -> String {
         self.workflow.task(task).expect("of this workflow").name.to_string()
     }
 
@@ -126,7 +126,7 @@ impl World {
 
     /// # Panics
     /// When a law is broken.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let instance = &self.instance;
         assert_eq!(&self.folded, instance, "replay: folding the events gives the instance");
         let mut found: BTreeSet<Effect> = pending(&self.folded).into_iter().collect();

@@ -1,8 +1,13 @@
 //! One way into the crate for all stories.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![expect(clippy::panic, reason = "these stand in tests")]
+#![expect(clippy::format_collect, reason = "short texts, read by people")]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_core::{
     ActivationId, Error, Evaluator, Instance, InstanceId, Json, Scope, Timestamp, Workflow,
@@ -13,7 +18,7 @@ use baton_core::{
 use baton_dsl::{Compiled, Diagnostic, compile};
 
 /// A document with these tasks; `more` are further keys of the root.
-pub fn document(tasks: &str, more: &str) -> String {
+pub(crate) fn document(tasks: &str, more: &str) -> String {
     let indented: String = tasks.lines().map(|line| format!("  {line}\n")).collect();
     format!(
         "document:\n  dsl: '1.0.3'\n  namespace: finance\n  name: story\n  version: '1.0.0'\n{more}\ndo:\n{indented}"
@@ -21,20 +26,20 @@ pub fn document(tasks: &str, more: &str) -> String {
 }
 
 #[track_caller]
-pub fn compiled(source: &str) -> Compiled {
+pub(crate) fn compiled(source: &str) -> Compiled {
     compile(source).unwrap_or_else(|findings| panic!("{}\n{source}", lines(&findings)))
 }
 
-pub fn lines(findings: &[Diagnostic]) -> String {
+pub(crate) fn lines(findings: &[Diagnostic]) -> String {
     findings.iter().map(|finding| format!("{finding} at {}\n", finding.pointer)).collect()
 }
 
-pub fn task<'w>(workflow: &'w Workflow, pointer: &str) -> &'w Task {
+pub(crate) fn task<'w>(workflow: &'w Workflow, pointer: &str) -> &'w Task {
     let found = workflow.tasks.iter().find(|task| &*task.pointer == pointer);
     found.unwrap_or_else(|| panic!("no task at {pointer}"))
 }
 
-pub fn instance(workflow: &Workflow, input: &str, context: &str) -> Instance {
+pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Instance {
     let started = Started {
         workflow: workflow.hash,
         name: workflow.name.clone(),
@@ -54,28 +59,37 @@ pub fn instance(workflow: &Workflow, input: &str, context: &str) -> Instance {
         context: Json::from_text(context),
         next_activation: ActivationId::ROOT,
         activations: BTreeMap::new(),
-        ready: Default::default(),
+        ready: BTreeSet::new(),
         events: 0,
     }
 }
 
 /// What a `set` of this value gives for this input, with the variables `$item` and `$index` of a loop around.
-pub fn set(value: &str, input: &str) -> Result<Json, Error> {
-    let each = format!("- loop:\n    for: {{ in: '.' }}\n    do:\n    - it:\n        set:{value}\n");
+pub(crate) fn set(value: &str, input: &str) -> Result<Json, Error> {
+    let each =
+        format!("- loop:\n    for: {{ in: '.' }}\n    do:\n    - it:\n        set:{value}\n");
     let compiled = compiled(&document(&each, ""));
     evaluate(&compiled, "/do/0/loop/do/0/it", input)
 }
 
-pub fn evaluate(compiled: &Compiled, pointer: &str, input: &str) -> Result<Json, Error> {
+pub(crate) fn evaluate(compiled: &Compiled, pointer: &str, input: &str) -> Result<Json, Error> {
     let workflow = &compiled.workflow;
     let Kind::Set { value } = task(workflow, pointer).kind else { panic!("not a set") };
     let instance = instance(workflow, "{\"started\":\"with\"}", "{\"seen\":[1,2]}");
     let input = Json::from_text(input);
     let (name, place): (Arc<str>, Arc<str>) = (Arc::from("it"), Arc::from(pointer));
     let raw = Json::from_text("{\"raw\":1.50}");
-    let variables =
-        [(Arc::from("item"), Json::from_text("{\"n\":7}")), (Arc::from("index"), Json::from_text("3"))];
-    let task = TaskScope { name: &name, pointer: &place, raw_input: &raw, raw_output: None, started_at: Timestamp(0) };
+    let variables = [
+        (Arc::from("item"), Json::from_text("{\"n\":7}")),
+        (Arc::from("index"), Json::from_text("3")),
+    ];
+    let task = TaskScope {
+        name: &name,
+        pointer: &place,
+        raw_input: &raw,
+        raw_output: None,
+        started_at: Timestamp(0),
+    };
     let scope = Scope {
         workflow,
         instance: &instance,

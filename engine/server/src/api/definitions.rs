@@ -46,30 +46,42 @@ fn diagnostic(diagnostic: &Diagnostic) -> v1::Diagnostic {
 /// The first problems, each on a line: `LINE:COLUMN code: message`.
 fn told(diagnostics: &[Diagnostic]) -> String {
     let errors = diagnostics.iter().filter(|d| matches!(d.severity, Severity::Error));
-    let lines = errors.take(20).map(|d| format!("{}:{} {}: {}", d.line, d.column, d.code, d.message));
+    let lines =
+        errors.take(20).map(|d| format!("{}:{} {}: {}", d.line, d.column, d.code, d.message));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn checked_size(source: &str) -> Result<(), Refusal> {
     if source.len() > limits::SOURCE_BYTES_MAX {
-        return Err(Refusal::TooLarge(format!("a workflow has at most {} bytes", limits::SOURCE_BYTES_MAX)));
+        return Err(Refusal::TooLarge(format!(
+            "a workflow has at most {} bytes",
+            limits::SOURCE_BYTES_MAX
+        )));
     }
     Ok(())
 }
 
 #[tonic::async_trait]
 impl DefinitionService for Api {
-    async fn deploy(&self, request: Request<v1::DeployRequest>) -> Result<Response<v1::DeployResponse>, Status> {
+    async fn deploy(
+        &self,
+        request: Request<v1::DeployRequest>,
+    ) -> Result<Response<v1::DeployResponse>, Status> {
         let source = request.into_inner().source;
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
         let deployed = self.engine.definitions.deploy(&source, clock::now()).await;
-        let (definition, created, warnings) = deployed.map_err(|error| {
-            self.refused(match error {
-                definitions::Error::Invalid(diagnostics) => Refusal::InvalidWorkflow(told(&diagnostics)),
-                conflict @ definitions::Error::VersionConflict(_) => Refusal::VersionConflict(conflict.to_string()),
-                definitions::Error::Unavailable(what) => Refusal::PartitionUnavailable(what),
-            })
-        })?;
+        let definitions::Deployed { definition, created, warnings } =
+            deployed.map_err(|error| {
+                self.refused(match error {
+                    definitions::Error::Invalid(diagnostics) => {
+                        Refusal::InvalidWorkflow(told(&diagnostics))
+                    }
+                    conflict @ definitions::Error::VersionConflict(_) => {
+                        Refusal::VersionConflict(conflict.to_string())
+                    }
+                    definitions::Error::Unavailable(what) => Refusal::PartitionUnavailable(what),
+                })
+            })?;
         if created {
             tracing::info!(workflow = %definition.name().name, version = %definition.name().version, "A workflow was deployed");
         }
@@ -99,7 +111,7 @@ impl DefinitionService for Api {
     ) -> Result<Response<v1::Definition>, Status> {
         let wanted = request.into_inner();
         let version = Some(wanted.version.as_str()).filter(|version| !version.is_empty());
-        match self.engine.definition(&wanted.namespace, &wanted.name, version).await {
+        match self.engine.definition(&wanted.namespace, &wanted.name, version) {
             Ok(definition) => Ok(Response::new(show(&definition, true))),
             Err(refusal) => Err(self.refused(refusal)),
         }

@@ -8,7 +8,10 @@ use crate::{partition::State, view::timestamp};
 
 #[tonic::async_trait]
 impl EngineService for Api {
-    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
         let engine = &self.engine;
         let readiness = engine.readiness();
         let partitions = engine.partitions().iter().enumerate().map(|(number, handle)| {

@@ -20,7 +20,7 @@ use crate::{
 const READS: usize = 16;
 
 /// Names the tasks of one instance's events as they go by.
-pub struct Teller {
+pub(crate) struct Teller {
     engine: Arc<Engine>,
     id: InstanceId,
     definition: Option<Arc<Definition>>,
@@ -30,12 +30,21 @@ pub struct Teller {
 }
 
 impl Teller {
-    pub fn new(engine: &Arc<Engine>, id: InstanceId) -> Self {
-        Self { engine: Arc::clone(engine), id, definition: None, tasks: std::collections::HashMap::new(), number: 0 }
+    pub(crate) fn new(engine: &Arc<Engine>, id: InstanceId) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            id,
+            definition: None,
+            tasks: std::collections::HashMap::new(),
+            number: 0,
+        }
     }
 
     /// The instance's events in these commits, in order.
-    pub async fn tell(&mut self, sequences: &[u64]) -> Result<Vec<v1::HistoryEvent>, Refusal> {
+    pub(crate) async fn tell(
+        &mut self,
+        sequences: &[u64],
+    ) -> Result<Vec<v1::HistoryEvent>, Refusal> {
         let mut told = Vec::new();
         let mut commits = commits(&self.engine, self.id, sequences).await?;
         while let Some((sequence, body)) = commits.try_next().await? {
@@ -52,10 +61,7 @@ impl Teller {
         let task = event.kind.as_ref().and_then(|kind| self.task_of(kind));
         let definition = self.definition.as_ref();
         let task = task.and_then(|task| definition?.workflow.task(TaskId(task)));
-        let function = task.and_then(|task| match &task.kind {
-            baton_core::workflow::Kind::Step { function, .. } => Some(format!("{}.{}", function.department, function.name)),
-            _ => None,
-        });
+        let function = task.and_then(|task| task.kind.function()).map(ToString::to_string);
         v1::HistoryEvent {
             number: self.number,
             at: Some(timestamp(at)),
@@ -109,7 +115,8 @@ async fn commits<'a>(
     engine: &Arc<Engine>,
     id: InstanceId,
     sequences: &'a [u64],
-) -> Result<impl futures::Stream<Item = Result<(u64, v1::CommitBody), Refusal>> + Unpin + 'a, Refusal> {
+) -> Result<impl futures::Stream<Item = Result<(u64, v1::CommitBody), Refusal>> + Unpin + 'a, Refusal>
+{
     let partition = partition_of(id);
     let log = engine
         .broker
@@ -136,7 +143,7 @@ fn own_events(body: v1::CommitBody, id: InstanceId) -> impl Iterator<Item = v1::
 }
 
 /// The input and context that a task of the outermost list had when it was last entered.
-pub async fn entry_of(
+pub(crate) async fn entry_of(
     engine: &Arc<Engine>,
     id: InstanceId,
     sequences: &[u64],
@@ -150,19 +157,24 @@ pub async fn entry_of(
     while let Some((_, body)) = commits.try_next().await? {
         let at = Timestamp(body.at_ms);
         for event in own_events(body, id) {
-            let decoded =
-                large::decode(&engine.objects, &mut values, |values| wire::decode_event(event.clone(), values));
+            let decoded = large::decode(&engine.objects, &mut values, |values| {
+                wire::decode_event(event.clone(), values)
+            });
             let event = decoded.await.map_err(|error| internal(&error))?;
             if let Event::InstanceStarted(started) = &event {
                 instance = Some(Instance::new(id, Arc::clone(started), at));
                 continue;
             }
-            let instance = instance.as_mut().ok_or_else(|| internal(&"a history without a start"))?;
+            let instance =
+                instance.as_mut().ok_or_else(|| internal(&"a history without a start"))?;
             if let Event::TaskEntered { task: entered, parent, raw_input, .. } = &event
                 && *entered == task
                 && let Some(around) = instance.activations.get(parent)
             {
-                found = Some((raw_input.clone().unwrap_or_else(|| around.value.clone()), instance.context.clone()));
+                found = Some((
+                    raw_input.clone().unwrap_or_else(|| around.value.clone()),
+                    instance.context.clone(),
+                ));
             }
             baton_core::apply(instance, &event, at);
         }

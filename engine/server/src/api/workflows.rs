@@ -29,20 +29,27 @@ impl Api {
         request: v1::StartRequest,
     ) -> Result<StartedAs, Refusal> {
         let version = Some(request.version.as_str()).filter(|version| !version.is_empty());
-        let definition = self.engine.definition(&request.namespace, &request.name, version).await?;
+        let definition = self.engine.definition(&request.namespace, &request.name, version)?;
         let input = checked_input(request.input)?;
         if request.idempotency_key.len() > limits::KEY_BYTES_MAX {
             return Err(Refusal::TooLarge("an idempotency key has at most 256 bytes".into()));
         }
         checked_labels(&request.labels)?;
-        let traceparent = metadata.get(telemetry::TRACEPARENT).and_then(|value| value.to_str().ok());
-        let traceparent = traceparent.filter(|text| telemetry::parse_traceparent(text).is_some()).unwrap_or_default();
+        let traceparent =
+            metadata.get(telemetry::TRACEPARENT).and_then(|value| value.to_str().ok());
+        let traceparent = traceparent
+            .filter(|text| telemetry::parse_traceparent(text).is_some())
+            .unwrap_or_default();
         let started = Started {
             workflow: definition.workflow.hash,
             name: definition.name().clone(),
             input,
             key: request.idempotency_key.as_str().into(),
-            labels: request.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+            labels: request
+                .labels
+                .iter()
+                .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+                .collect(),
             traceparent: traceparent.into(),
         };
         let digest = start_digest(&started);
@@ -50,13 +57,16 @@ impl Api {
         let handle = self.engine.handle(partition)?;
         let id = new_id(partition);
         let started = Arc::new(started);
-        handle.ask(|reply| partition::Request::Start { id, started, definition, digest, reply }).await
+        handle
+            .ask(|reply| partition::Request::Start { id, started, definition, digest, reply })
+            .await
     }
 
     async fn command(&self, id: &str, command: Command) -> Result<v1::Instance, Refusal> {
         let id = instance_id(id)?;
         let handle = self.engine.handle(partition_of(id))?;
-        let instance = handle.ask(|reply| partition::Request::Command { id, command, reply }).await?;
+        let instance =
+            handle.ask(|reply| partition::Request::Command { id, command, reply }).await?;
         Ok(self.show(&instance))
     }
 
@@ -74,18 +84,21 @@ impl Api {
         Ok(self.show(&instance))
     }
 
-    async fn positions(&self, id: InstanceId, watcher: Option<mpsc::Sender<u64>>) -> Result<Vec<u64>, Refusal> {
+    async fn positions(
+        &self,
+        id: InstanceId,
+        watcher: Option<mpsc::Sender<u64>>,
+    ) -> Result<Vec<u64>, Refusal> {
         let handle = self.engine.handle(partition_of(id))?;
         handle.ask(|reply| partition::Request::Positions { id, watcher, reply }).await
     }
 
     async fn list_instances(&self, request: v1::ListRequest) -> Result<v1::ListResponse, Refusal> {
         let text = |text: String| (!text.is_empty()).then_some(text);
-        let status = match request.status() {
-            v1::Status::Unspecified if request.status == 0 => None,
-            v1::Status::Unspecified => return Err(Refusal::Invalid("there is no such status".into())),
-            status => u8::try_from(status as i32).ok(),
-        };
+        let status = v1::Status::try_from(request.status)
+            .map_err(|_| Refusal::Invalid(format!("there is no status {}", request.status)))?;
+        let status =
+            if status == v1::Status::Unspecified { None } else { u8::try_from(status as i32).ok() };
         let time = |at: Option<prost_types::Timestamp>| match at {
             None => Ok(None),
             Some(at) => view::from_timestamp(&at)
@@ -104,7 +117,12 @@ impl Api {
         let page_size = match request.page_size {
             0 => limits::PAGE_DEFAULT,
             size if size <= limits::PAGE_MAX => size,
-            _ => return Err(Refusal::Invalid(format!("a page has at most {} instances", limits::PAGE_MAX))),
+            _ => {
+                return Err(Refusal::Invalid(format!(
+                    "a page has at most {} instances",
+                    limits::PAGE_MAX
+                )));
+            }
         };
         let token = text(request.page_token);
         let cache = self.engine.cache.clone();
@@ -113,22 +131,37 @@ impl Api {
             cache.list(&partitions, &filter, page_size as usize, token.as_deref())
         });
         let page = page.await.map_err(|error| Refusal::Internal(error.to_string()))?;
-        let page = page.map_err(|error| match error {
-            cache::Error::PageToken => Refusal::InvalidPageToken,
-            error => Refusal::Internal(error.to_string()),
+        let page = page.map_err(|error| {
+            if let cache::Error::PageToken = error {
+                Refusal::InvalidPageToken
+            } else {
+                Refusal::Internal(error.to_string())
+            }
         })?;
         Ok(v1::ListResponse {
-            instances: page.instances.into_iter().map(|(id, summary)| view::listed(id, summary)).collect(),
+            instances: page
+                .instances
+                .into_iter()
+                .map(|(id, summary)| view::listed(id, summary))
+                .collect(),
             next_page_token: page.next.unwrap_or_default(),
         })
     }
 
-    async fn read_history(&self, request: v1::HistoryRequest) -> Result<v1::HistoryResponse, Refusal> {
+    async fn read_history(
+        &self,
+        request: v1::HistoryRequest,
+    ) -> Result<v1::HistoryResponse, Refusal> {
         let id = instance_id(&request.id)?;
         let limit = match request.limit {
             0 => limits::HISTORY_DEFAULT,
             limit if limit <= limits::HISTORY_MAX => limit,
-            _ => return Err(Refusal::Invalid(format!("an answer has at most {} events", limits::HISTORY_MAX))),
+            _ => {
+                return Err(Refusal::Invalid(format!(
+                    "an answer has at most {} events",
+                    limits::HISTORY_MAX
+                )));
+            }
         } as usize;
         let positions = self.positions(id, None).await?;
         let events = Teller::new(&self.engine, id).tell(&positions).await?;
@@ -176,7 +209,9 @@ impl Api {
                     };
                     // The owner has let go of us: it stepped down, or we were too slow.
                     let Some(sequence) = next else {
-                        let gone = Refusal::PartitionUnavailable("the watch was interrupted, begin again".into());
+                        let gone = Refusal::PartitionUnavailable(
+                            "the watch was interrupted, begin again".into(),
+                        );
                         let _ = sender.send(Err(api.refused(gone))).await;
                         return;
                     };
@@ -211,7 +246,10 @@ impl Api {
 fn ends(event: &v1::HistoryEvent) -> bool {
     use v1::event::Kind;
     let kind = event.event.as_ref().and_then(|event| event.kind.as_ref());
-    matches!(kind, Some(Kind::InstanceCompleted(_) | Kind::InstanceFaulted(_) | Kind::InstanceCancelled(_)))
+    matches!(
+        kind,
+        Some(Kind::InstanceCompleted(_) | Kind::InstanceFaulted(_) | Kind::InstanceCancelled(_))
+    )
 }
 
 fn checked_input(input: String) -> Result<Json, Refusal> {
@@ -219,9 +257,13 @@ fn checked_input(input: String) -> Result<Json, Refusal> {
         return Ok(Json::empty_object());
     }
     if input.len() > limits::INPUT_BYTES_MAX {
-        return Err(Refusal::TooLarge(format!("an input has at most {} bytes", limits::INPUT_BYTES_MAX)));
+        return Err(Refusal::TooLarge(format!(
+            "an input has at most {} bytes",
+            limits::INPUT_BYTES_MAX
+        )));
     }
-    baton_dsl::check_json(&input).map_err(|error| Refusal::Invalid(format!("the input is not JSON: {error}")))?;
+    baton_dsl::check_json(&input)
+        .map_err(|error| Refusal::Invalid(format!("the input is not JSON: {error}")))?;
     Ok(Json::from_text(input))
 }
 
@@ -231,13 +273,22 @@ fn checked_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
     };
     let fits = labels.len() <= limits::LABELS_MAX
-        && labels.iter().all(|(key, value)| is_key(key) && value.len() <= limits::LABEL_VALUE_BYTES_MAX);
-    if fits { Ok(()) } else { Err(Refusal::Invalid("at most 16 labels: keys of 1 to 63 letters, digits, - _ . /; values of at most 256 bytes".into())) }
+        && labels
+            .iter()
+            .all(|(key, value)| is_key(key) && value.len() <= limits::LABEL_VALUE_BYTES_MAX);
+    if fits {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid("at most 16 labels: keys of 1 to 63 letters, digits, - _ . /; values of at most 256 bytes".into()))
+    }
 }
 
 fn checked_reason(reason: &str) -> Result<Arc<str>, Refusal> {
     if reason.len() > limits::REASON_BYTES_MAX {
-        return Err(Refusal::TooLarge(format!("a reason has at most {} bytes", limits::REASON_BYTES_MAX)));
+        return Err(Refusal::TooLarge(format!(
+            "a reason has at most {} bytes",
+            limits::REASON_BYTES_MAX
+        )));
     }
     Ok(reason.into())
 }
@@ -248,11 +299,20 @@ type Answer<T> = Result<Response<T>, Status>;
 impl WorkflowService for Api {
     async fn start(&self, request: Request<v1::StartRequest>) -> Answer<v1::StartResponse> {
         let (metadata, _, request) = request.into_parts();
-        let started = self.start_instance(&metadata, request).await.map_err(|refusal| self.refused(refusal))?;
-        Ok(Response::new(v1::StartResponse { id: started.id.to_string(), created: started.created }))
+        let started = self
+            .start_instance(&metadata, request)
+            .await
+            .map_err(|refusal| self.refused(refusal))?;
+        Ok(Response::new(v1::StartResponse {
+            id: started.id.to_string(),
+            created: started.created,
+        }))
     }
 
-    async fn start_and_wait(&self, request: Request<v1::StartAndWaitRequest>) -> Answer<v1::Instance> {
+    async fn start_and_wait(
+        &self,
+        request: Request<v1::StartAndWaitRequest>,
+    ) -> Answer<v1::Instance> {
         let (metadata, _, request) = request.into_parts();
         let waited = async {
             let wait = match request.wait_ms {

@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     limits,
+    traces::Span,
     wire::{self, LargeValues},
 };
 
@@ -16,6 +17,7 @@ pub(super) struct Batch {
     pub bytes: usize,
     pub decisions: usize,
     pub after: Vec<After>,
+    pub spans: Vec<Span>,
 }
 
 /// Done in order when the log has answered.
@@ -27,24 +29,25 @@ pub(super) enum After {
 }
 
 impl Batch {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.instances.is_empty() && self.after.is_empty()
     }
 
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.bytes >= limits::BATCH_BYTES || self.decisions >= limits::BATCH_DECISIONS
     }
 
     /// The commands that will go out.
-    pub fn dispatches(&self) -> impl Iterator<Item = (InstanceId, ActivationId, Attempt)> {
+    pub(super) fn dispatches(&self) -> impl Iterator<Item = (InstanceId, ActivationId, Attempt)> {
         self.after.iter().filter_map(|after| match after {
             After::Dispatch { instance, step, attempt } => Some((*instance, *step, *attempt)),
             After::Withdraw { .. } | After::Ended { .. } | After::Answer(_) => None,
         })
     }
 
-    pub fn add(&mut self, instance: InstanceId, events: &[Event]) {
-        let events: Vec<_> = events.iter().map(|event| wire::encode_event(event, &mut self.large)).collect();
+    pub(super) fn add(&mut self, instance: InstanceId, events: &[Event]) {
+        let events: Vec<_> =
+            events.iter().map(|event| wire::encode_event(event, &mut self.large)).collect();
         let entry = v1::InstanceEvents { instance: instance.0.to_vec(), events };
         self.bytes += entry.encoded_len() + 8;
         self.decisions += 1;

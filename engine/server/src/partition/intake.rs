@@ -66,14 +66,22 @@ impl Owner {
                     }
                 }
             }
-            (department, _) => self.refuse(Refused::Malformed, department.unwrap_or_default(), None),
+            (department, _) => {
+                self.refuse(Refused::Malformed, department.unwrap_or_default(), None)
+            }
         }
         self.inbox_position = sequence;
         Ok(())
     }
 
-    async fn take_result(&mut self, department: &str, result: v1::StepResult) -> Result<Result<(), Refused>, Exit> {
-        let Ok(id) = crate::wire::instance_id(&result.instance) else { return Ok(Err(Refused::Malformed)) };
+    async fn take_result(
+        &mut self,
+        department: &str,
+        result: v1::StepResult,
+    ) -> Result<Result<(), Refused>, Exit> {
+        let Ok(id) = crate::wire::instance_id(&result.instance) else {
+            return Ok(Err(Refused::Malformed));
+        };
         let (step, attempt) = (ActivationId(result.step), Attempt(result.attempt));
         if partition_of(id) != self.partition {
             return Ok(Err(Refused::UnknownInstance));
@@ -101,14 +109,23 @@ impl Owner {
         self.engine.metrics.result_refused(refused.code());
         let instance = instance.map(|id| id.to_string()).unwrap_or_default();
         if refused.is_security_event() {
-            tracing::warn!(code = refused.code(), department, instance, "A result was refused: somebody may be trying something");
+            tracing::warn!(
+                code = refused.code(),
+                department,
+                instance,
+                "A result was refused: somebody may be trying something"
+            );
         } else {
             tracing::debug!(code = refused.code(), department, instance, "A result was refused");
         }
     }
 }
 
-fn command(activation: ActivationId, attempt: Attempt, result: v1::StepResult) -> Result<Command, Refused> {
+fn command(
+    activation: ActivationId,
+    attempt: Attempt,
+    result: v1::StepResult,
+) -> Result<Command, Refused> {
     let report = Report {
         worker: cut(&result.worker, 256).into(),
         service: cut(&result.service, 256).into(),
@@ -126,13 +143,14 @@ fn command(activation: ActivationId, attempt: Attempt, result: v1::StepResult) -
         }
         Outcome::Failure(failure) => {
             let retryable = failure.retryable;
-            Ok(Command::FailStep { activation, attempt, error: error(failure), retryable, report })
+            Ok(Command::FailStep { activation, attempt, error: error(&failure), retryable, report })
         }
     }
 }
 
-fn error(failure: v1::Failure) -> WorkflowError {
-    let text = |text: &str| (!text.is_empty()).then(|| cut(text, limits::FAILURE_TEXT_BYTES_MAX).into());
+fn error(failure: &v1::Failure) -> WorkflowError {
+    let text =
+        |text: &str| (!text.is_empty()).then(|| cut(text, limits::FAILURE_TEXT_BYTES_MAX).into());
     let kind = if failure.r#type.is_empty() {
         format!("{TYPES}{}", Standard::Runtime.name())
     } else {
@@ -152,5 +170,6 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {
         return text;
     }
-    &text[..text.floor_char_boundary(bytes_max)]
+    let whole = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    &text[..whole]
 }

@@ -15,8 +15,7 @@ use std::{
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use baton_core::{
     ActivationId, Attempt, Command, Effect, Event, Instance, InstanceId, Rejection, Timestamp,
-    command::Timer,
-    workflow::Function,
+    command::Timer, workflow::Function,
 };
 use baton_proto::v1::{self, commit_body::Content};
 use futures::{FutureExt, StreamExt};
@@ -33,7 +32,9 @@ use super::{
     resident::Resident,
     work::Work,
 };
-use crate::{Engine, broker, cache, clock, definitions::Definition, error::Refusal, large, limits, log};
+use crate::{
+    Engine, broker, cache, clock, definitions::Definition, error::Refusal, large, limits, log, traces,
+};
 
 pub(super) struct Owner {
     pub(super) engine: Arc<Engine>,
@@ -55,6 +56,8 @@ pub(super) struct Owner {
     pub(super) inbox_position: u64,
     /// The same, as far as the log has it.
     pub(super) inbox_committed: u64,
+    /// The queue is to be compared with the log once the inbox has been taken up to here.
+    pub(super) reconcile_after: Option<u64>,
     pub(super) unfinished: VecDeque<InstanceId>,
     pub(super) batch: Batch,
     pub(super) now: Timestamp,
@@ -97,6 +100,7 @@ impl Owner {
             open: HashSet::new(),
             inbox_position: 0,
             inbox_committed: 0,
+            reconcile_after: None,
             unfinished: VecDeque::new(),
             batch: Batch::default(),
             now: Timestamp::default(),
@@ -124,7 +128,7 @@ impl Owner {
         let mut connections = self.engine.broker.connections();
         connections.mark_unchanged();
         let mut connected = true;
-        self.reconcile().await?;
+        self.reconcile_soon().await;
         let mut inbox = self.open_inbox().await?;
         let mut in_flight: Option<InFlight> = None;
         let mut flush: Option<Flush> = None;
@@ -139,7 +143,7 @@ impl Owner {
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
             if in_flight.is_none() && !self.batch.is_empty() {
-                in_flight = self.append();
+                in_flight = Some(self.append());
             }
             if closing && in_flight.is_none() && self.batch.is_empty() && flush.is_none() {
                 flush = self.flush();
@@ -148,8 +152,12 @@ impl Owner {
                 }
                 closing = stopping;
             }
+            if self.reconcile_after.is_some_and(|sequence| sequence <= self.inbox_position) {
+                self.reconcile_after = None;
+                self.reconcile().await?;
+            }
             let gathering = !closing && !self.batch.is_full();
-            let timer = self.timers.first().map(|(at, ..)| *at);
+            let timer = self.next_timer();
             tokio::select! { biased;
                 appended = async { in_flight.as_mut().expect("the guard saw one").answer.as_mut().await }, if in_flight.is_some() => {
                     let landed = in_flight.take().expect("the guard saw one");
@@ -218,7 +226,7 @@ impl Owner {
                     connected = changed.is_ok();
                     tracing::info!(partition = self.partition, "NATS is back: comparing the queue with the log");
                     self.engine.registry.restore_queues().await;
-                    self.reconcile().await?;
+                    self.reconcile_soon().await;
                 }
             }
         }
@@ -226,15 +234,24 @@ impl Owner {
 
     async fn open_inbox(&self) -> Result<pull::Ordered, Exit> {
         let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.inbox_position + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.inbox_position + 1,
+            },
             ..Default::default()
         };
         let name = broker::inbox_stream(self.partition);
         let mut last = String::new();
         for _ in 0..limits::APPEND_TRIES {
             let opened = async {
-                let stream = self.engine.broker.jetstream.get_stream_no_info(&name).await.map_err(|e| e.to_string())?;
-                let consumer = stream.create_consumer(config.clone()).await.map_err(|e| e.to_string())?;
+                let stream = self
+                    .engine
+                    .broker
+                    .jetstream
+                    .get_stream_no_info(&name)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                let consumer =
+                    stream.create_consumer(config.clone()).await.map_err(|e| e.to_string())?;
                 consumer.messages().await.map_err(|e| e.to_string())
             };
             match opened.await {
@@ -247,7 +264,7 @@ impl Owner {
     }
 
     /// Sends the gathered batch to the log. A batch that holds only answers needs no commit.
-    fn append(&mut self) -> Option<InFlight> {
+    fn append(&mut self) -> InFlight {
         let mut batch = std::mem::take(&mut self.batch);
         let objects = self.engine.objects.clone();
         let large = std::mem::take(&mut batch.large);
@@ -258,7 +275,9 @@ impl Owner {
             let body = v1::CommitBody {
                 at_ms: self.now.0,
                 inbox_position: self.inbox_position,
-                content: Some(Content::Batch(v1::Batch { instances: std::mem::take(&mut batch.instances) })),
+                content: Some(Content::Batch(v1::Batch {
+                    instances: std::mem::take(&mut batch.instances),
+                })),
             };
             let append = self.log.append(&body);
             if let Some(Content::Batch(content)) = body.content {
@@ -273,7 +292,7 @@ impl Owner {
         };
         let inbox_position =
             if batch.instances.is_empty() { self.inbox_committed } else { self.inbox_position };
-        Some(InFlight { answer, batch, began: Instant::now(), inbox_position })
+        InFlight { answer, batch, began: Instant::now(), inbox_position }
     }
 
     /// The log has answered: now the world may know.
@@ -290,11 +309,14 @@ impl Owner {
                 watchers.retain(|watcher| watcher.try_send(sequence).is_ok());
             }
         }
+        if let Some(traces) = &self.engine.traces {
+            traces.write(batch.spans);
+        }
         for after in batch.after {
             match after {
                 After::Dispatch { instance, step, attempt } => {
                     if let Some(resident) = self.residents.get(&instance) {
-                        self.work.dispatch(resident, instance, step, attempt).await;
+                        self.work.dispatch(resident, instance, step, attempt, false).await;
                     }
                 }
                 After::Withdraw { instance, step, attempt, function } => {
@@ -329,7 +351,8 @@ impl Owner {
                 self.answer(reply, outcome);
             }
             Request::Get { id, reply } => {
-                let found = self.look(id).await?.ok_or_else(|| Refusal::UnknownInstance(id.to_string()));
+                let found =
+                    self.look(id).await?.ok_or_else(|| Refusal::UnknownInstance(id.to_string()));
                 self.answer(reply, found);
             }
             Request::Await { id, reply } => match self.look(id).await? {
@@ -349,7 +372,8 @@ impl Owner {
                 positions.sort_unstable();
                 positions.dedup();
                 let known = !positions.is_empty();
-                if let Some(watcher) = watcher.filter(|_| known || self.residents.contains_key(&id)) {
+                if let Some(watcher) = watcher.filter(|_| known || self.residents.contains_key(&id))
+                {
                     self.watchers.entry(id).or_default().push(watcher);
                 }
                 let found = if known || self.residents.contains_key(&id) {
@@ -363,7 +387,7 @@ impl Owner {
                 let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
                 let _ = reply.send(open);
             }
-            Request::Reconcile => self.reconcile().await?,
+            Request::Reconcile => self.reconcile_soon().await,
         }
         Ok(())
     }
@@ -393,7 +417,9 @@ impl Owner {
                     .map(|entry| (InstanceId(entry.id), entry.request_sha256)),
             };
             match known {
-                Some((id, before)) if before == digest => return Ok(Ok(StartedAs { id, created: false })),
+                Some((id, before)) if before == digest => {
+                    return Ok(Ok(StartedAs { id, created: false }));
+                }
                 Some(_) => return Ok(Err(Refusal::KeyConflict)),
                 None => {}
             }
@@ -414,8 +440,14 @@ impl Owner {
         digest: Option<[u8; 32]>,
     ) -> Result<StartedAs, Refusal> {
         let now = self.tell_time();
-        let (instance, events) = baton_core::start(&definition.workflow, &definition.program, id, started, now)
-            .map_err(|(_, error)| Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned()))?;
+        let (instance, events) =
+            baton_core::start(&definition.workflow, &definition.program, id, started, now)
+                .map_err(|(_, error)| {
+                    Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned())
+                })?;
+        if self.engine.traces.is_some() {
+            self.batch.spans.extend(traces::start(id, &instance.started, now));
+        }
         let mut resident = Resident::new(instance, definition);
         resident.key_digest = digest;
         self.residents.insert(id, resident);
@@ -430,8 +462,13 @@ impl Owner {
         let now = self.tell_time();
         let resident = self.residents.get_mut(&id).expect("callers made it resident");
         let definition = Arc::clone(&resident.definition);
-        let events =
-            baton_core::decide(&mut resident.instance, &definition.workflow, &definition.program, now, command)?;
+        let events = baton_core::decide(
+            &mut resident.instance,
+            &definition.workflow,
+            &definition.program,
+            now,
+            command,
+        )?;
         resident.touched = Instant::now();
         if resident.instance.ended.is_none() {
             self.open.insert(id);
@@ -465,8 +502,14 @@ impl Owner {
             }
             Some(Effect::WithdrawStep { activation, attempt }) => {
                 if let Some(open) = self.steps.remove(&(id, activation)) {
+                    self.trace_attempt(id, event, &open);
                     let function = open.function;
-                    self.batch.after.push(After::Withdraw { instance: id, step: activation, attempt, function });
+                    self.batch.after.push(After::Withdraw {
+                        instance: id,
+                        step: activation,
+                        attempt,
+                        function,
+                    });
                 }
             }
             Some(Effect::SetTimer { activation, timer, at }) => {
@@ -486,11 +529,23 @@ impl Owner {
             }
             Some(Effect::Continue) | None => {}
         }
-        if let Event::StepCompleted { activation, .. } | Event::StepFailed { activation, .. } = event
+        if let Event::StepCompleted { activation, .. } | Event::StepFailed { activation, .. } =
+            event
             && let Some(settled) = self.steps.remove(&(id, *activation))
         {
-            let seconds = self.now.since(settled.scheduled_at).0 as f64 / 1e3;
-            self.engine.metrics.step_settled(&settled.function, seconds);
+            self.trace_attempt(id, event, &settled);
+            self.engine
+                .metrics
+                .step_settled(&settled.function, self.now.since(settled.scheduled_at));
+        }
+    }
+
+    fn trace_attempt(&mut self, id: InstanceId, event: &Event, open: &OpenStep) {
+        if self.engine.traces.is_some() {
+            let traceparent = &self.residents[&id].instance.started.traceparent;
+            let settled =
+                traces::Settled { function: &open.function, scheduled_at: open.scheduled_at, at: self.now };
+            self.batch.spans.extend(traces::attempt(id, traceparent, &settled, event));
         }
     }
 
@@ -520,17 +575,26 @@ impl Owner {
         Ok(())
     }
 
-    /// Never goes back, whatever the clock does.
+    /// The time of the batch that is being gathered: what is decided for one commit happens at one time, so that
+    /// replaying it tells the same. Never goes back, whatever the clock does.
     pub(super) fn tell_time(&mut self) -> Timestamp {
-        self.now = self.now.max(clock::now());
+        if self.batch.instances.is_empty() {
+            self.now = self.now.max(clock::now());
+        }
         self.now
+    }
+
+    /// The next timer, unless it is due only after the time of the batch that is being gathered.
+    fn next_timer(&self) -> Option<Timestamp> {
+        let at = self.timers.first().map(|(at, ..)| *at)?;
+        (self.batch.instances.is_empty() || at <= self.now).then_some(at)
     }
 
     fn figures(&self) -> Figures {
         let mut open_steps: BTreeMap<String, (u64, i64)> = BTreeMap::new();
         for step in self.steps.values() {
-            let name = format!("{}.{}", step.function.department, step.function.name);
-            let (count, oldest) = open_steps.entry(name).or_insert((0, i64::MAX));
+            let (count, oldest) =
+                open_steps.entry(step.function.to_string()).or_insert((0, i64::MAX));
             *count += 1;
             *oldest = (*oldest).min(step.scheduled_at.0);
         }

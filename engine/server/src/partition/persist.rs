@@ -22,7 +22,7 @@ pub(super) struct Flush {
 }
 
 impl Flush {
-    pub fn done(&mut self) -> impl Future<Output = Result<(), Exit>> {
+    pub(super) fn done(&mut self) -> impl Future<Output = Result<(), Exit>> {
         self.done.as_mut()
     }
 }
@@ -33,8 +33,11 @@ impl Owner {
         if !self.residents.contains_key(&id) {
             let Some(instance) = self.cached(id).await? else { return Ok(None) };
             let hash = instance.started.workflow;
-            let definition =
-                self.engine.definitions.by_hash(hash).ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
+            let definition = self
+                .engine
+                .definitions
+                .by_hash(hash)
+                .ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
             self.residents.insert(id, Resident::new(instance, definition));
         }
         Ok(self.residents.get_mut(&id))
@@ -51,8 +54,9 @@ impl Owner {
     async fn cached(&self, id: InstanceId) -> Result<Option<Instance>, Exit> {
         let Some(record) = self.cache.record(&id.0)? else { return Ok(None) };
         let mut values = LargeValues::new();
-        let decoded =
-            large::decode(&self.engine.objects, &mut values, |values| wire::decode_state(&record.state, values));
+        let decoded = large::decode(&self.engine.objects, &mut values, |values| {
+            wire::decode_state(&record.state, values)
+        });
         Ok(Some(decoded.await?))
     }
 
@@ -72,11 +76,19 @@ impl Owner {
             changes.push(change(resident, &mut large));
         }
         let position = self.log.position;
-        let applied =
-            Applied { stream_created_ms: self.log.created_ms, sequence: position.sequence, chain: position.chain };
+        let applied = Applied {
+            stream_created_ms: self.log.created_ms,
+            sequence: position.sequence,
+            chain: position.chain,
+        };
         let cache = self.cache.clone();
         let objects = self.engine.objects.clone();
+        let traces = self.engine.traces.clone();
         let done = async move {
+            // What the cache has is not replayed, so its spans must have gone out before.
+            if let Some(traces) = traces {
+                traces.flush().await;
+            }
             // Values that only a state refers to: an event may have had them in smaller pieces.
             if !large.is_empty() {
                 large::store(&objects, large).await?;
@@ -123,10 +135,10 @@ impl Owner {
 fn change(resident: &mut Resident, large: &mut LargeValues) -> Change {
     let instance = &resident.instance;
     let state = wire::encode_state(instance, large);
-    let key = resident.key_digest.take().map(|request_sha256| KeyChange {
-        key: instance.started.key.to_string(),
-        request_sha256,
-    });
+    let key = resident
+        .key_digest
+        .take()
+        .map(|request_sha256| KeyChange { key: instance.started.key.to_string(), request_sha256 });
     Change {
         id: instance.id.0,
         summary: summary(instance),
@@ -146,7 +158,11 @@ fn summary(instance: &Instance) -> Summary {
         started_at_ms: instance.started_at.0,
         updated_at_ms: instance.updated_at.0,
         ended_at_ms: instance.ended.as_ref().map_or(0, |(at, _)| at.0),
-        labels: started.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        labels: started
+            .labels
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
         key: started.key.to_string(),
         reason: instance.reason.as_deref().unwrap_or_default().to_owned(),
         trace_id: trace_id(instance.id, &started.traceparent),

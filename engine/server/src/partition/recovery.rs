@@ -13,7 +13,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    Engine, clock, large, log,
+    Engine, clock, large, limits, log, traces,
     wire::{self, LargeValues, hex},
 };
 
@@ -73,8 +73,10 @@ impl Owner {
         for record in cache.open_records() {
             let (_, record) = record?;
             let objects = &self.engine.objects;
-            let instance =
-                large::decode(objects, &mut values, |values| wire::decode_state(&record.state, values)).await?;
+            let instance = large::decode(objects, &mut values, |values| {
+                wire::decode_state(&record.state, values)
+            })
+            .await?;
             values.clear();
             self.index(instance)?;
         }
@@ -96,8 +98,11 @@ impl Owner {
 
     fn make_resident(&self, instance: Instance) -> Result<Resident, Exit> {
         let hash = instance.started.workflow;
-        let definition =
-            self.engine.definitions.by_hash(hash).ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
+        let definition = self
+            .engine
+            .definitions
+            .by_hash(hash)
+            .ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
         Ok(Resident::new(instance, definition))
     }
 
@@ -109,9 +114,12 @@ impl Owner {
             match effect {
                 Effect::DispatchStep { activation, attempt } => {
                     if let Some(function) = resident.function(activation).cloned() {
-                        let scheduled_at =
-                            resident.instance.open_step(activation).map_or(self.now, |step| step.scheduled_at);
-                        self.steps.insert((id, activation), OpenStep { attempt, function, scheduled_at });
+                        let scheduled_at = resident
+                            .instance
+                            .open_step(activation)
+                            .map_or(self.now, |step| step.scheduled_at);
+                        self.steps
+                            .insert((id, activation), OpenStep { attempt, function, scheduled_at });
                     }
                 }
                 Effect::SetTimer { activation, timer, at } => {
@@ -150,7 +158,10 @@ impl Owner {
             }
             let started = &resident.instance.started;
             if !started.key.is_empty() && resident.dirty {
-                let key = (format!("{}/{}", started.name.namespace, started.name.name), started.key.to_string());
+                let key = (
+                    format!("{}/{}", started.name.namespace, started.name.name),
+                    started.key.to_string(),
+                );
                 let digest = crate::api::start_digest(started);
                 self.keys.insert(key, (id, digest));
                 resident.key_digest = Some(digest);
@@ -184,7 +195,11 @@ struct Replay {
 }
 
 impl Replay {
-    async fn take(&mut self, cache: &crate::cache::Partition, commit: log::Committed) -> Result<(), Exit> {
+    async fn take(
+        &mut self,
+        cache: &crate::cache::Partition,
+        commit: log::Committed,
+    ) -> Result<(), Exit> {
         let at = Timestamp(commit.body.at_ms);
         let Some(Content::Batch(batch)) = commit.body.content else { return Ok(()) };
         let mut values = LargeValues::new();
@@ -192,10 +207,14 @@ impl Replay {
             let id = wire::instance_id(&entry.instance)?;
             for event in entry.events {
                 let objects = &self.engine.objects;
-                let event =
-                    large::decode(objects, &mut values, |values| wire::decode_event(event.clone(), values)).await?;
+                let event = large::decode(objects, &mut values, |values| {
+                    wire::decode_event(event.clone(), values)
+                })
+                .await?;
+                self.trace(id, &event, at);
                 if let Event::InstanceStarted(started) = &event {
-                    self.instances.insert(id, (Instance::new(id, Arc::clone(started), at), Vec::new()));
+                    self.instances
+                        .insert(id, (Instance::new(id, Arc::clone(started), at), Vec::new()));
                 } else {
                     let (instance, _) = self.instance(cache, id).await?;
                     baton_core::apply(instance, &event, at);
@@ -209,17 +228,39 @@ impl Replay {
         Ok(())
     }
 
+    /// Writes the spans of an event again: whether they went out before is not known.
+    fn trace(&self, id: InstanceId, event: &Event, at: Timestamp) {
+        let Some(traces) = &self.engine.traces else { return };
+        if clock::now().since(at).0 > u64::try_from(limits::SPAN_REPLAY.as_millis()).unwrap_or(u64::MAX) {
+            return;
+        }
+        if let Event::InstanceStarted(started) = event {
+            traces.write(traces::start(id, started, at));
+        } else if let Some((before, _)) = self.instances.get(&id) {
+            let definition = self.engine.definitions.by_hash(before.started.workflow);
+            let function = |activation: ActivationId| {
+                let task = before.activations.get(&activation)?.task;
+                definition.as_ref()?.workflow.task(task)?.kind.function().cloned()
+            };
+            traces.write(traces::spans(before, function, event, at));
+        }
+    }
+
     async fn instance(
         &mut self,
         cache: &crate::cache::Partition,
         id: InstanceId,
     ) -> Result<&mut (Instance, Vec<u64>), Exit> {
         if !self.instances.contains_key(&id) {
-            let record = cache.record(&id.0)?.ok_or(wire::Error::Malformed("an instance without a start"))?;
+            let record = cache
+                .record(&id.0)?
+                .ok_or(wire::Error::Malformed("an instance without a start"))?;
             let mut values = LargeValues::new();
             let objects = &self.engine.objects;
-            let instance =
-                large::decode(objects, &mut values, |values| wire::decode_state(&record.state, values)).await?;
+            let instance = large::decode(objects, &mut values, |values| {
+                wire::decode_state(&record.state, values)
+            })
+            .await?;
             self.instances.insert(id, (instance, Vec::new()));
         }
         Ok(self.instances.get_mut(&id).expect("it has just been put there"))

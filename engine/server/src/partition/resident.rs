@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_core::{ActivationId, Instance, workflow::{Function, Kind}};
+use baton_core::{ActivationId, Instance, workflow::Function};
 use tokio::time::Instant;
 
 use crate::definitions::Definition;
@@ -21,28 +21,24 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    pub fn new(instance: Instance, definition: Arc<Definition>) -> Self {
-        Self { instance, definition, positions: Vec::new(), touched: Instant::now(), key_digest: None, dirty: false }
-    }
-
-    /// What the workers offer for an open activation.
-    pub fn function(&self, activation: ActivationId) -> Option<&Function> {
-        let task = self.instance.activations.get(&activation)?.task;
-        match &self.definition.workflow.task(task)?.kind {
-            Kind::Step { function, .. } => Some(function),
-            Kind::Do { .. }
-            | Kind::Function { .. }
-            | Kind::Set { .. }
-            | Kind::Switch { .. }
-            | Kind::For { .. }
-            | Kind::Fork { .. }
-            | Kind::Try { .. }
-            | Kind::Raise { .. }
-            | Kind::Wait { .. } => None,
+    pub(super) fn new(instance: Instance, definition: Arc<Definition>) -> Self {
+        Self {
+            instance,
+            definition,
+            positions: Vec::new(),
+            touched: Instant::now(),
+            key_digest: None,
+            dirty: false,
         }
     }
 
-    pub fn appended(&mut self, sequence: u64) {
+    /// What the workers offer for an open activation.
+    pub(super) fn function(&self, activation: ActivationId) -> Option<&Function> {
+        let task = self.instance.activations.get(&activation)?.task;
+        self.definition.workflow.task(task)?.kind.function()
+    }
+
+    pub(super) fn appended(&mut self, sequence: u64) {
         if self.positions.last() != Some(&sequence) {
             self.positions.push(sequence);
         }

@@ -1,10 +1,6 @@
 //! Commands to the workers: published when the log has them, and again when the queue does not.
 
-use std::{
-    collections::BTreeSet,
-    future::IntoFuture,
-    time::Duration,
-};
+use std::{collections::BTreeSet, future::IntoFuture, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -37,7 +33,12 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub fn new(broker: &Broker, tokens: &Key, partition: u32, nudges: mpsc::Sender<Request>) -> Self {
+    pub(super) fn new(
+        broker: &Broker,
+        tokens: &Key,
+        partition: u32,
+        nudges: mpsc::Sender<Request>,
+    ) -> Self {
         let (confirmations, receiver) = mpsc::unbounded_channel();
         tokio::spawn(confirm(receiver, nudges.clone(), partition));
         Self {
@@ -50,18 +51,30 @@ impl Work {
         }
     }
 
-    /// Publishes the command of a step, unless the step has moved on meanwhile.
-    pub async fn dispatch(&mut self, resident: &Resident, id: InstanceId, step: ActivationId, attempt: Attempt) {
-        let Some(open) = resident.instance.open_step(step).filter(|open| open.attempt == attempt) else { return };
+    /// Publishes the command of a step, unless the step has moved on meanwhile. `again`: somebody may have it in hand
+    /// already, and is to ask before he begins.
+    pub(super) async fn dispatch(
+        &mut self,
+        resident: &Resident,
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+        again: bool,
+    ) {
+        let Some(open) = resident.instance.open_step(step).filter(|open| open.attempt == attempt)
+        else {
+            return;
+        };
         let Some(function) = resident.function(step) else { return };
         let definition = &resident.definition;
-        let task = resident.instance.activations.get(&step).and_then(|a| definition.workflow.task(a.task));
+        let task =
+            resident.instance.activations.get(&step).and_then(|a| definition.workflow.task(a.task));
         let name = definition.name();
         let command = v1::StepCommand {
             instance: id.0.to_vec(),
             step: step.0,
             attempt: attempt.0,
-            function: format!("{}.{}", function.department, function.name),
+            function: function.to_string(),
             input: open.arguments.as_bytes().to_vec(),
             token: self.tokens.token(id, step, attempt).to_vec(),
             reply_subject: broker::result_subject(self.partition, &function.department),
@@ -69,33 +82,44 @@ impl Work {
             idempotency_key: format!("{id}/{}", step.0),
             task: task.map(|task| task.name.to_string()).unwrap_or_default(),
             workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
+            ask_first: again,
         };
         let mut headers = HeaderMap::new();
         headers.insert(
             telemetry::TRACEPARENT,
             telemetry::step_traceparent(id, &resident.instance.started.traceparent, step, attempt),
         );
-        let message = PublishMessage::build().payload(Bytes::from(command.encode_to_vec())).headers(headers);
+        let message =
+            PublishMessage::build().payload(Bytes::from(command.encode_to_vec())).headers(headers);
         let subject = broker::work_subject(function, id, step, attempt);
         match self.broker.jetstream.send_publish(subject, message).await {
             Ok(confirmation) => self.unconfirmed.push(confirmation),
-            Err(error) => tracing::warn!(%error, partition = self.partition, "A command was not sent"),
+            Err(error) => {
+                tracing::warn!(%error, partition = self.partition, "A command was not sent")
+            }
         }
     }
 
     /// Has somebody look whether what was published since has arrived.
-    pub fn confirm(&mut self) {
+    pub(super) fn confirm(&mut self) {
         if !self.unconfirmed.is_empty() {
             let _ = self.confirmations.send(std::mem::take(&mut self.unconfirmed));
         }
     }
 
     /// Takes a command out of the queue, and tells the department's workers.
-    pub fn withdraw(&self, function: &Function, id: InstanceId, step: ActivationId, attempt: Attempt) {
+    pub(super) fn withdraw(
+        &self,
+        function: &Function,
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    ) {
         let broker = self.broker.clone();
         let subject = broker::work_subject(function, id, step, attempt);
         let control = format!("baton.control.{}", function.department);
-        let notice = v1::StepCancellation { instance: id.0.to_vec(), step: step.0, attempt: attempt.0 };
+        let notice =
+            v1::StepCancellation { instance: id.0.to_vec(), step: step.0, attempt: attempt.0 };
         tokio::spawn(async move {
             let _ = broker.client.publish(control, notice.encode_to_vec().into()).await;
             if let Ok(stream) = broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await
@@ -135,13 +159,28 @@ async fn confirm(
 
 /// The command is in the queue: error 10077, "maximum messages per subject exceeded".
 fn is_queued_already(error: &jetstream::context::PublishError) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("maximum messages per subject"))
+    std::error::Error::source(error)
+        .is_some_and(|source| source.to_string().contains("maximum messages per subject"))
 }
 
 impl Owner {
+    /// Has the queue compared with the log as soon as all results that are already there have been taken: a step whose
+    /// result waits in the inbox is missing from the queue too, and must not be done again.
+    pub(super) async fn reconcile_soon(&mut self) {
+        let inbox = self.engine.broker.jetstream.get_stream(broker::inbox_stream(self.partition)).await;
+        match inbox {
+            Ok(inbox) => self.reconcile_after = Some(inbox.cached_info().state.last_sequence),
+            Err(error) => {
+                tracing::debug!(%error, "The inbox is not there yet");
+                self.try_again_later();
+            }
+        }
+    }
+
     /// Publishes every command that should be in the queue and is not.
     pub(super) async fn reconcile(&mut self) -> Result<(), Exit> {
-        let wanted: Vec<_> = self.steps.iter().map(|((id, step), open)| (*id, *step, open.attempt)).collect();
+        let wanted: Vec<_> =
+            self.steps.iter().map(|((id, step), open)| (*id, *step, open.attempt)).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -153,13 +192,17 @@ impl Owner {
         if missing.is_empty() {
             return Ok(());
         }
-        tracing::info!(partition = self.partition, missing = missing.len(), "Publishing commands that the queue does not have");
+        tracing::info!(
+            partition = self.partition,
+            missing = missing.len(),
+            "Publishing commands that the queue does not have"
+        );
         // What waits in the present batch goes out by itself when the log has it.
         let undecided: BTreeSet<_> = self.batch.dispatches().collect();
         for (id, step, attempt) in missing.into_iter().filter(|key| !undecided.contains(key)) {
             if self.resident(id).await?.is_some() {
                 let resident = &self.residents[&id];
-                self.work.dispatch(resident, id, step, attempt).await;
+                self.work.dispatch(resident, id, step, attempt, true).await;
             }
         }
         self.work.confirm();
@@ -172,7 +215,8 @@ impl Owner {
             tracing::debug!(%error, "The queue is not there yet");
             return None;
         }
-        let stream = self.engine.broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await.ok()?;
+        let stream =
+            self.engine.broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await.ok()?;
         let mut subjects = stream.info_with_subjects("baton.work.>").await.ok()?;
         let mut queued = BTreeSet::new();
         while let Some((subject, _)) = subjects.try_next().await.ok()? {

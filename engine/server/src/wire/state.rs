@@ -1,6 +1,9 @@
 //! The canonical bytes of an instance: for caches, and for the check that replaying gives the same.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_core::{
     ActivationId, Attempt, Instance, Json, TaskId, Timestamp,
@@ -10,15 +13,17 @@ use baton_proto::v1::{self, phase_state::Kind as PhaseKind, ready_state::Kind as
 use prost::Message;
 
 use super::{
-    Error, LargeValues, at, decode_error, decode_json, decode_optional, decode_started, encode_error, encode_json,
-    encode_optional, encode_started, instance_id, ms, split_array,
+    Error, LargeValues, at, decode_error, decode_json, decode_optional, decode_started,
+    encode_error, encode_json, encode_optional, encode_started, instance_id, ms, split_array,
 };
 
 pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
     let (ended_at, ended, output, error) = match &instance.ended {
         None => (0, 0, None, None),
         Some((at, End::Cancelled)) => (at.0, v1::Status::Cancelled as u32, None, None),
-        Some((at, End::Faulted(error))) => (at.0, v1::Status::Faulted as u32, None, Some(encode_error(error))),
+        Some((at, End::Faulted(error))) => {
+            (at.0, v1::Status::Faulted as u32, None, Some(encode_error(error)))
+        }
         Some((at, End::Completed(output))) => {
             (at.0, v1::Status::Completed as u32, Some(encode_json(output, large)), None)
         }
@@ -54,7 +59,9 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
     let ended = match state.ended {
         0 => None,
         ended if ended == v1::Status::Cancelled as u32 => Some((ended_at, End::Cancelled)),
-        ended if ended == v1::Status::Faulted as u32 => Some((ended_at, End::Faulted(decode_error(state.error)?))),
+        ended if ended == v1::Status::Faulted as u32 => {
+            Some((ended_at, End::Faulted(decode_error(state.error)?)))
+        }
         ended if ended == v1::Status::Completed as u32 => {
             Some((ended_at, End::Completed(decode_json(state.output, large)?)))
         }
@@ -62,10 +69,14 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
     };
     let mut activations = BTreeMap::new();
     for activation in state.activations {
-        activations.insert(ActivationId(activation.activation), decode_activation(activation, large)?);
+        activations
+            .insert(ActivationId(activation.activation), decode_activation(activation, large)?);
     }
-    let ready: BTreeSet<_> =
-        activations.iter().filter(|(_, activation)| activation.ready.is_some()).map(|(id, _)| *id).collect();
+    let ready: BTreeSet<_> = activations
+        .iter()
+        .filter(|(_, activation)| activation.ready.is_some())
+        .map(|(id, _)| *id)
+        .collect();
     Ok(Instance {
         id: instance_id(&state.instance)?,
         started: decode_started(state.started.ok_or(Error::Malformed("start"))?, large)?,
@@ -82,7 +93,11 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
     })
 }
 
-fn encode_activation(id: ActivationId, activation: &Activation, large: &mut LargeValues) -> v1::ActivationState {
+fn encode_activation(
+    id: ActivationId,
+    activation: &Activation,
+    large: &mut LargeValues,
+) -> v1::ActivationState {
     v1::ActivationState {
         activation: id.0,
         parent: activation.parent.0,
@@ -178,7 +193,11 @@ fn encode_phase(phase: &Phase, input: &Json, large: &mut LargeValues) -> Option<
     Some(v1::PhaseState { kind: Some(kind) })
 }
 
-fn decode_phase(phase: Option<v1::PhaseState>, input: &Json, large: &LargeValues) -> Result<Phase, Error> {
+fn decode_phase(
+    phase: Option<v1::PhaseState>,
+    input: &Json,
+    large: &LargeValues,
+) -> Result<Phase, Error> {
     let Some(phase) = phase else { return Ok(Phase::Plain) };
     Ok(match phase.kind.ok_or(Error::Malformed("phase"))? {
         PhaseKind::Step(step) => Phase::Step(Step {

@@ -167,6 +167,7 @@ pub(crate) fn command(function: &str, step: u32, input: &str) -> v1::StepCommand
         idempotency_key: format!("{}/{step}", uuid::Uuid::from_bytes(INSTANCE)),
         task: "check".into(),
         workflow: "finance/check:1.0.0".into(),
+        ask_first: false,
     }
 }
 

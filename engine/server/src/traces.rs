@@ -1,0 +1,313 @@
+//! Traces are a projection of the log: spans follow from events alone, so writing one twice writes the same.
+//!
+//! After a crash the spans of what is replayed are written again, byte for byte, and the collector has them once.
+//! Off unless an endpoint is set, and never in the way: what a dead collector does not take is dropped.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use baton_core::{
+    ActivationId, Attempt, Event, Instance, InstanceId, Timestamp,
+    event::{Report, Started},
+    workflow::Function,
+};
+use opentelemetry::{
+    InstrumentationScope, KeyValue,
+    trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanExporter as _},
+};
+use opentelemetry_semantic_conventions::attribute as otel;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{limits, telemetry};
+
+/// A span, and the service that it is of; `None` is this one.
+pub struct Span {
+    service: Option<(Arc<str>, Arc<str>)>,
+    data: SpanData,
+}
+
+/// Where spans go. Cheap to clone.
+#[derive(Clone)]
+pub struct Traces {
+    spans: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Spans(Vec<Span>),
+    /// Answered when all before it has been tried.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Traces {
+    /// `None`: no endpoint is set.
+    #[expect(clippy::disallowed_methods, reason = "the standard variables of OpenTelemetry have one reader, this one")]
+    pub fn from_env() -> Option<Self> {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || set("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none")
+        {
+            return None;
+        }
+        let endpoint =
+            set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
+        let service = set("OTEL_SERVICE_NAME").unwrap_or_else(|| "batond".into());
+        let (spans, receiver) = mpsc::channel(limits::SPAN_BATCHES_WAITING_MAX);
+        tracing::info!(%endpoint, %service, "Traces go to a collector");
+        tokio::spawn(export(Exporters { endpoint, service, by_service: HashMap::new() }, receiver));
+        Some(Self { spans })
+    }
+
+    /// Never waits; what does not fit is dropped.
+    pub fn write(&self, spans: Vec<Span>) {
+        if !spans.is_empty() {
+            let _ = self.spans.try_send(Message::Spans(spans));
+        }
+    }
+
+    /// Waits, a bounded time, until all before it has been tried.
+    pub async fn flush(&self) {
+        let (done, tried) = oneshot::channel();
+        if self.spans.try_send(Message::Flush(done)).is_ok() {
+            let _ = tokio::time::timeout(limits::SPAN_FLUSH, tried).await;
+        }
+    }
+}
+
+struct Exporters {
+    endpoint: String,
+    service: String,
+    by_service: HashMap<Option<(Arc<str>, Arc<str>)>, SpanExporter>,
+}
+
+impl Exporters {
+    fn of(&mut self, service: &Option<(Arc<str>, Arc<str>)>) -> Option<&SpanExporter> {
+        if !self.by_service.contains_key(service) {
+            if self.by_service.len() >= limits::SPAN_SERVICES_MAX {
+                self.by_service.clear();
+            }
+            let built = SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(&self.endpoint)
+                .with_timeout(limits::SPAN_FLUSH)
+                .build();
+            let mut exporter = built.map_err(|error| tracing::warn!(%error, "Spans cannot be exported")).ok()?;
+            // Nothing here may differ from one life of this process to the next: the same span must look the same.
+            let name = service.as_ref().map_or(self.service.as_str(), |(name, _)| name).to_owned();
+            let mut resource = Resource::builder_empty().with_attribute(KeyValue::new(otel::SERVICE_NAME, name));
+            if let Some((_, worker)) = service {
+                resource = resource.with_attribute(KeyValue::new(otel::SERVICE_INSTANCE_ID, worker.to_string()));
+            }
+            exporter.set_resource(&resource.build());
+            self.by_service.insert(service.clone(), exporter);
+        }
+        self.by_service.get(service)
+    }
+}
+
+async fn export(mut exporters: Exporters, mut messages: mpsc::Receiver<Message>) {
+    let mut received = Vec::new();
+    let mut failing = false;
+    while messages.recv_many(&mut received, 256).await > 0 {
+        let mut batches: HashMap<_, Vec<SpanData>> = HashMap::new();
+        let mut waiting = Vec::new();
+        for message in received.drain(..) {
+            match message {
+                Message::Spans(spans) => {
+                    for span in spans {
+                        batches.entry(span.service).or_default().push(span.data);
+                    }
+                }
+                Message::Flush(done) => waiting.push(done),
+            }
+        }
+        for (service, batch) in batches {
+            let Some(exporter) = exporters.of(&service) else { continue };
+            match exporter.export(batch).await {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, "The collector does not take spans; they are dropped until it does");
+                    }
+                    failing = true;
+                }
+            }
+        }
+        for done in waiting {
+            let _ = done.send(());
+        }
+        // Spans come in small pieces; a moment makes them larger ones.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The spans that an event completes, told from the instance as it was before the event.
+pub fn spans(before: &Instance, function: impl Fn(ActivationId) -> Option<Function>, event: &Event, at: Timestamp) -> Vec<Span> {
+    match event {
+        Event::StepCompleted { activation, .. }
+        | Event::StepFailed { activation, .. }
+        | Event::StepCancelled { activation, .. } => {
+            match (before.open_step(*activation), function(*activation)) {
+                (Some(step), Some(function)) => {
+                    let settled = Settled { function: &function, scheduled_at: step.scheduled_at, at };
+                    attempt(before.id, &before.started.traceparent, &settled, event)
+                }
+                _ => Vec::new(),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The root: the short span of the start.
+pub fn start(id: InstanceId, started: &Started, at: Timestamp) -> Vec<Span> {
+    let (parent, remote) = match telemetry::parse_traceparent(&started.traceparent) {
+        Some((_, span, _)) => (SpanId::from_bytes(span), true),
+        None => (SpanId::INVALID, false),
+    };
+    let method = "baton.v1.WorkflowService/Start";
+    let name = &started.name;
+    let attributes = vec![
+        KeyValue::new(otel::RPC_SYSTEM_NAME, "grpc"),
+        KeyValue::new(otel::RPC_METHOD, method),
+        KeyValue::new(otel::RPC_RESPONSE_STATUS_CODE, "OK"),
+        KeyValue::new(telemetry::WORKFLOW_NAME, format!("{}/{}:{}", name.namespace, name.name, name.version)),
+        KeyValue::new(telemetry::INSTANCE_ID, id.to_string()),
+    ];
+    let span = telemetry::span_id(id, "start", ActivationId::ROOT, Attempt::FIRST);
+    let data = SpanData {
+        parent_span_is_remote: remote,
+        ..data(id, &started.traceparent, span, parent, SpanKind::Server, method.into(), (at, at), attributes)
+    };
+    vec![Span { service: None, data }]
+}
+
+/// What is known of an attempt when it has ended.
+pub struct Settled<'a> {
+    pub function: &'a Function,
+    pub scheduled_at: Timestamp,
+    pub at: Timestamp,
+}
+
+/// An attempt: its publication by the engine, and under it what the worker did. The worker's span is written here, from
+/// what its result says, so that a worker that is killed right after its result loses none.
+pub fn attempt(id: InstanceId, traceparent: &str, settled: &Settled<'_>, event: &Event) -> Vec<Span> {
+    let (activation, number, error, report) = match event {
+        Event::StepCompleted { activation, attempt, report, .. } => (*activation, *attempt, None, Some(report)),
+        Event::StepFailed { activation, attempt, error, report, .. } => {
+            (*activation, *attempt, Some(error.kind.to_string()), Some(report))
+        }
+        Event::StepCancelled { activation, attempt } => (*activation, *attempt, Some("cancelled".to_owned()), None),
+        _ => return Vec::new(),
+    };
+    let function = settled.function;
+    let publish = telemetry::span_id(id, "publish", activation, number);
+    let root = telemetry::span_id(id, "start", ActivationId::ROOT, Attempt::FIRST);
+    let attributes = |operation: &'static str, kind: &'static str| {
+        let mut attributes = vec![
+            KeyValue::new(otel::MESSAGING_SYSTEM, "nats"),
+            KeyValue::new(otel::MESSAGING_OPERATION_NAME, operation),
+            KeyValue::new(otel::MESSAGING_OPERATION_TYPE, kind),
+            KeyValue::new(
+                otel::MESSAGING_DESTINATION_TEMPLATE,
+                format!("baton.work.{}.{}.{{instance}}.{{step}}.{{attempt}}", function.department, function.name),
+            ),
+            KeyValue::new(otel::MESSAGING_MESSAGE_ID, format!("{id}/{}/{}", activation.0, number.0)),
+            KeyValue::new(telemetry::INSTANCE_ID, id.to_string()),
+            KeyValue::new(telemetry::STEP_ATTEMPT, i64::from(number.0)),
+        ];
+        if let Some(error) = &error {
+            attributes.push(KeyValue::new(otel::ERROR_TYPE, error.clone()));
+        }
+        attributes
+    };
+    let status = if error.is_some() { Status::error("") } else { Status::Unset };
+    let name = format!("publish {function}");
+    let times = (settled.scheduled_at, settled.at);
+    let mut published = data(
+        id,
+        traceparent,
+        publish,
+        SpanId::from_bytes(root),
+        SpanKind::Producer,
+        name,
+        times,
+        attributes("publish", "send"),
+    );
+    published.status = status.clone();
+    let mut spans = vec![Span { service: None, data: published }];
+    if let Some(report) = report.filter(|report| !report.service.is_empty()) {
+        let mut attributes = attributes("process", "process");
+        let queue = crate::broker::queue_consumer(&function.department, &function.name);
+        attributes.push(KeyValue::new(otel::MESSAGING_CONSUMER_GROUP_NAME, queue));
+        let mut processed = data(
+            id,
+            traceparent,
+            telemetry::process_span_id(publish),
+            SpanId::from_bytes(publish),
+            SpanKind::Consumer,
+            format!("process {function}"),
+            worked(report, times),
+            attributes,
+        );
+        processed.parent_span_is_remote = true;
+        processed.status = status;
+        spans.push(Span { service: Some((Arc::clone(&report.service), Arc::clone(&report.worker))), data: processed });
+    }
+    spans
+}
+
+/// When the worker says that it worked; its clock may be off, and a span must not end before it begins.
+fn worked(report: &Report, otherwise: (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
+    if report.started.0 <= 0 || report.finished < report.started {
+        return otherwise;
+    }
+    (report.started, report.finished)
+}
+
+#[expect(clippy::too_many_arguments, reason = "a span has that many parts")]
+fn data(
+    id: InstanceId,
+    traceparent: &str,
+    span: [u8; 8],
+    parent: SpanId,
+    kind: SpanKind,
+    name: String,
+    (start, end): (Timestamp, Timestamp),
+    attributes: Vec<KeyValue>,
+) -> SpanData {
+    let (trace, flags) =
+        telemetry::parse_traceparent(traceparent).map_or((id.0, 1), |(trace, _, flags)| (trace, flags));
+    SpanData {
+        span_context: SpanContext::new(
+            TraceId::from_bytes(trace),
+            SpanId::from_bytes(span),
+            TraceFlags::new(flags),
+            false,
+            TraceState::default(),
+        ),
+        parent_span_id: parent,
+        parent_span_is_remote: false,
+        span_kind: kind,
+        name: name.into(),
+        start_time: time(start),
+        end_time: time(end),
+        attributes,
+        dropped_attributes_count: 0,
+        events: opentelemetry_sdk::trace::SpanEvents::default(),
+        links: opentelemetry_sdk::trace::SpanLinks::default(),
+        status: Status::Unset,
+        instrumentation_scope: InstrumentationScope::builder("baton").with_version(env!("CARGO_PKG_VERSION")).build(),
+    }
+}
+
+fn time(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or_default())
+}

@@ -1,0 +1,112 @@
+//! The same loads on Baton: clients here, `batond`, its worker and its broker as processes of their own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use baton_proto::v1::{StartAndWaitRequest, StartRequest, Status};
+use baton_tests::{Api, Cluster, DEADLINE, Setup};
+use tokio::task::JoinSet;
+
+use crate::load::{self, Load};
+use crate::meter::{Figures, Meter, Phase, Plan, float};
+use crate::usage;
+
+/// Instances in flight on one connection: an HTTP/2 server lets a client have 200 open requests.
+const REQUESTS_A_CONNECTION: usize = 125;
+
+/// One round's figures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    pub(crate) figures: Figures,
+    pub(crate) costs: Costs,
+}
+
+/// What the steps of a round cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// Seconds of processor time per 1,000 steps.
+    pub(crate) engine_cpu_s: f64,
+    pub(crate) worker_cpu_s: f64,
+    pub(crate) broker_cpu_s: f64,
+    pub(crate) client_cpu_s: f64,
+    /// By which the broker's folder grew, per step.
+    pub(crate) disk_bytes: f64,
+    /// The most that `batond` had resident.
+    pub(crate) rss_mib: f64,
+}
+
+/// One round on a fresh broker. The clients start an instance, wait for its end on the same request, and start the next.
+pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<Round> {
+    let partitions = u32::from(load::PARTITIONS);
+    let mut cluster =
+        Cluster::start(Setup { partitions, sync_always, ..Setup::default() }).await?;
+    cluster.worker("bench-worker", "bench-1", &[("BATON_WORKER_CONCURRENCY", "1000")])?;
+    let api = cluster.api()?;
+    api.deploy(&load.workflow()).await?;
+    api.served(&["finance.pay"], DEADLINE).await?;
+
+    let meter = Arc::new(Meter::new(plan));
+    let mut clients = JoinSet::new();
+    let clients_count = if load == Load::Full { load.in_flight() } else { 1 };
+    let mut connection = api;
+    for client in 0..clients_count {
+        if client.is_multiple_of(REQUESTS_A_CONNECTION) {
+            connection = cluster.api()?;
+        }
+        clients.spawn(run(connection.clone(), load, Arc::clone(&meter)));
+    }
+    let costs = costs(&cluster, &meter, load);
+    let ((), costs) = tokio::try_join!(load::all(clients), costs)?;
+    let figures = meter.figures()?;
+    cluster.stop().await?;
+    Ok(Round { figures, costs })
+}
+
+async fn run(api: Api, load: Load, meter: Arc<Meter>) -> Result<()> {
+    let start = StartRequest {
+        namespace: load::NAMESPACE.to_owned(),
+        name: load.workflow_name().to_owned(),
+        input: load::input(),
+        ..StartRequest::default()
+    };
+    let request = StartAndWaitRequest { start: Some(start), wait_ms: 0 };
+    let mut workflows = api.workflows;
+    while !meter.is_over() {
+        let began = Instant::now();
+        let answer = workflows.start_and_wait(request.clone()).await.context("an instance")?;
+        let instance = answer.into_inner();
+        if instance.status() != Status::Completed {
+            bail!("instance {} is {:?}: {:?}", instance.id, instance.status(), instance.error);
+        }
+        meter.completed(began.elapsed());
+    }
+    Ok(())
+}
+
+async fn costs(cluster: &Cluster, meter: &Meter, load: Load) -> Result<Costs> {
+    let nats_folder = cluster.folder().join("nats");
+    let engine = usage::id(&cluster.batond.process)?;
+    let worker = cluster.workers.first().context("there is a worker")?;
+    let all = [
+        engine,
+        usage::id(&worker.process)?,
+        usage::id(&cluster.nats.process)?,
+        std::process::id(),
+    ];
+    let cpu = || -> Result<Vec<f64>> { all.into_iter().map(usage::cpu_s).collect() };
+    meter.reached(Phase::Measuring).await?;
+    let (cpu_before, disk_before) = (cpu()?, usage::folder_bytes(&nats_folder));
+    meter.reached(Phase::Over).await?;
+    let (cpu_after, disk_after) = (cpu()?, usage::folder_bytes(&nats_folder));
+    let steps = float(meter.figures()?.completions) * f64::from(load.steps_a_completion());
+    let cpu_s = |process: usize| (cpu_after[process] - cpu_before[process]) / steps * 1e3;
+    Ok(Costs {
+        engine_cpu_s: cpu_s(0),
+        worker_cpu_s: cpu_s(1),
+        broker_cpu_s: cpu_s(2),
+        client_cpu_s: cpu_s(3),
+        disk_bytes: (float(disk_after) - float(disk_before)) / steps,
+        rss_mib: usage::rss_peak_mib(engine)?,
+    })
+}
