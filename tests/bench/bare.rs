@@ -41,9 +41,8 @@ pub(crate) struct Output<'a> {
 pub(crate) type Length = [u8; 4];
 
 pub(crate) async fn connect(url: &str) -> Result<jetstream::Context> {
-    let options = async_nats::ConnectOptions::new()
-        .subscription_capacity(1 << 18)
-        .client_capacity(1 << 15);
+    let options =
+        async_nats::ConnectOptions::new().subscription_capacity(1 << 18).client_capacity(1 << 15);
     let client = options.connect(url).await.context("cannot connect to the broker")?;
     Ok(jetstream::new(client))
 }

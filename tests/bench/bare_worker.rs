@@ -53,10 +53,7 @@ fn answer(command: &[u8]) -> Result<(u16, Vec<u8>)> {
 }
 
 /// A command is acknowledged only after its answer is stored.
-async fn publish(
-    jetstream: &jetstream::Context,
-    mut waiting: mpsc::Receiver<Done>,
-) -> Result<()> {
+async fn publish(jetstream: &jetstream::Context, mut waiting: mpsc::Receiver<Done>) -> Result<()> {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, COALESCED_MAX).await > 0 {
         let mut by_partition: HashMap<u16, (Vec<u8>, Vec<jetstream::Message>)> = HashMap::new();

@@ -46,7 +46,9 @@ pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<F
     let meter = Arc::new(Meter::new(plan));
     let mut owners = JoinSet::new();
     for partition in 0..partitions {
-        let owner = Owner::new(&url, partition, load, load.in_flight() / usize::from(partitions), &meter).await?;
+        let owner =
+            Owner::new(&url, partition, load, load.in_flight() / usize::from(partitions), &meter)
+                .await?;
         owners.spawn(owner.run());
     }
     load::all(owners).await.context("the bare loop")?;
@@ -162,10 +164,11 @@ impl Owner {
                     let mut taken = 0;
                     loop {
                         taken += self.take(&message.payload)?;
-                        match futures::poll!(self.answers.next()) {
-                            Poll::Ready(Some(Ok(next))) if taken <= ANSWERS_A_COMMIT_MAX => message = next,
-                            _ => break,
+                        if taken > ANSWERS_A_COMMIT_MAX {
+                            break;
                         }
+                        let Poll::Ready(next) = futures::poll!(self.answers.next()) else { break };
+                        message = next.context("the inbox ended")??;
                     }
                 }
             }
@@ -195,7 +198,8 @@ impl Owner {
         self.previous = hash.finalize().into();
         let body = Bytes::from(std::mem::take(&mut self.events));
         let message = PublishMessage::build().payload(body).expected_last_sequence(self.sequence);
-        let stored = self.jetstream.send_publish(format!("log.{}", self.partition), message).await?;
+        let stored =
+            self.jetstream.send_publish(format!("log.{}", self.partition), message).await?;
         Ok((Box::pin(stored.into_future()), std::mem::take(&mut self.scheduled)))
     }
 
@@ -213,7 +217,8 @@ impl Owner {
                 token: Cow::Borrowed(TOKEN),
                 pad: Cow::Borrowed(&self.pad),
             };
-            let subject = format!("work.finance.pay.{:03x}{instance:012x}.{step}.1", self.partition);
+            let subject =
+                format!("work.finance.pay.{:03x}{instance:012x}.{step}.1", self.partition);
             let command = Bytes::from(serde_json::to_vec(&command)?);
             let stored = self.jetstream.publish(subject, command).await?;
             tokio::spawn(async move {

@@ -39,8 +39,7 @@ pub(crate) struct Costs {
 /// One round on a fresh broker. The clients start an instance, wait for its end on the same request, and start the next.
 pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<Round> {
     let partitions = u32::from(load::PARTITIONS);
-    let mut cluster =
-        Cluster::start(Setup { partitions, sync_always, ..Setup::default() }).await?;
+    let mut cluster = Cluster::start(Setup { partitions, sync_always, ..Setup::default() }).await?;
     cluster.worker("bench-worker", "bench-1", &[("BATON_WORKER_CONCURRENCY", "1000")])?;
     let api = cluster.api()?;
     api.deploy(&load.workflow()).await?;

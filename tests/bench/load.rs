@@ -126,7 +126,9 @@ pub(crate) async fn all(mut tasks: JoinSet<Result<()>>) -> Result<()> {
 const CALL: &str = r"{ call: finance.pay, with: { n: '${ .n }', pad: '${ .pad }' } }";
 
 fn head(name: &str) -> String {
-    format!("document: {{ dsl: '1.0.3', namespace: {NAMESPACE}, name: {name}, version: '1.0.0' }}\ndo:\n")
+    format!(
+        "document: {{ dsl: '1.0.3', namespace: {NAMESPACE}, name: {name}, version: '1.0.0' }}\ndo:\n"
+    )
 }
 
 fn sequence() -> String {

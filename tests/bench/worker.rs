@@ -19,7 +19,8 @@ struct Payment {
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().with_ansi(false).init();
     if settings::variable("BENCH_WORKER").is_some_and(|mode| mode == "bare") {
-        let url = settings::variable("BATON_NATS_URL").context("BATON_NATS_URL says where NATS is")?;
+        let url =
+            settings::variable("BATON_NATS_URL").context("BATON_NATS_URL says where NATS is")?;
         return bare_worker::run(&url.to_string_lossy()).await;
     }
     Worker::new("finance")

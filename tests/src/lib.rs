@@ -36,6 +36,7 @@ pub mod settings;
 pub mod wait;
 pub mod worker;
 pub mod workflow;
+pub mod world;
 
 pub use api::Api;
 pub use batond::Batond;
@@ -44,3 +45,4 @@ pub use lab::Lab;
 pub use nats::Nats;
 pub use wait::{DEADLINE, eventually};
 pub use worker::WorkerProcess;
+pub use world::World;

@@ -99,7 +99,7 @@ fn there_is_a_bound_on_expressions() {
         &format!("- a:\n    set:\n  {}", members.concat().replace("\n    ", "\n      ")),
         "too-large",
         10_003,
-        16,
+        15,
     );
 }
 

@@ -119,16 +119,16 @@ impl Broker {
                 match &event {
                     async_nats::Event::Connected => connected.send_modify(|count| *count += 1),
                     async_nats::Event::Disconnected => {
-                        tracing::warn!("NATS is gone, trying to reach it again")
+                        tracing::warn!("NATS is gone, trying to reach it again");
                     }
                     async_nats::Event::ServerError(error) => {
-                        tracing::warn!(%error, "NATS refused something")
+                        tracing::warn!(%error, "NATS refused something");
                     }
                     async_nats::Event::ClientError(error) => {
-                        tracing::warn!(%error, "NATS connection")
+                        tracing::warn!(%error, "NATS connection");
                     }
                     async_nats::Event::SlowConsumer(_) => {
-                        tracing::warn!("This process is too slow for NATS")
+                        tracing::warn!("This process is too slow for NATS");
                     }
                     async_nats::Event::LameDuckMode
                     | async_nats::Event::Draining

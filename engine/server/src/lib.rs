@@ -36,6 +36,7 @@ use baton_core::event::Started;
 use definitions::Definition;
 use error::Refusal;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 /// What all parts of one process share.
 pub struct Engine {
@@ -50,6 +51,8 @@ pub struct Engine {
     pub registry: registry::Registry,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
+    /// The process is asked to stop: nobody should wait for anything any more.
+    pub stop: CancellationToken,
     partitions: OnceLock<Vec<partition::Handle>>,
     next: AtomicU32,
 }
@@ -65,6 +68,7 @@ pub struct Parts {
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
+    pub stop: CancellationToken,
 }
 
 impl Engine {
@@ -81,6 +85,7 @@ impl Engine {
             objects: parts.objects,
             tokens: parts.tokens,
             traces: parts.traces,
+            stop: parts.stop,
             partitions: OnceLock::new(),
             next: AtomicU32::new(0),
         }

@@ -11,6 +11,9 @@ pub const BATCH_BYTES: usize = 384 * 1024;
 /// Decisions after which a batch is closed: what is answered first must not wait for ever.
 pub const BATCH_DECISIONS: usize = 2_000;
 
+/// Things to do after one commit, answers to readers among them: each holds what it will say.
+pub const BATCH_ANSWERS: usize = 20_000;
+
 /// Bytes of a commit: NATS' default maximum payload less room for headers.
 pub const COMMIT_BYTES_MAX: usize = 1_000_000;
 
@@ -70,11 +73,17 @@ pub const LEASE_TTL: Duration = Duration::from_secs(6);
 /// How often a holder renews its lease.
 pub const LEASE_EVERY: Duration = Duration::from_secs(2);
 
+/// How often an owner may fall over in a row before its partition is stopped for a person to look.
+pub const PANICS_MAX: u32 = 3;
+
+/// How long an owner must have led for its earlier falls to be forgotten.
+pub const PANICS_FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// Commands that one queue lets workers hold at once.
 pub const QUEUE_IN_HAND_MAX: i64 = 20_000;
 
 /// How long a worker may hold a command without a sign of life before another gets it.
-pub const QUEUE_ACK_WAIT: Duration = Duration::from_secs(30);
+pub const QUEUE_ACK_WAIT: Duration = Duration::from_secs(15);
 
 /// How often workers announce themselves; they are forgotten after three times that.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);

@@ -316,7 +316,14 @@ impl Append {
     async fn run(self) -> Result<Position, Error> {
         let mut last = String::new();
         for attempt in 0..limits::APPEND_TRIES {
-            match self.publish().await {
+            let mut connections = self.broker.connections();
+            connections.mark_unchanged();
+            let published = tokio::select! { biased;
+                published = self.publish() => published,
+                // The answer was lost with the connection: there is nothing to wait for.
+                Ok(()) = connections.changed() => Err("the connection was lost meanwhile".into()),
+            };
+            match published {
                 Ok(ack) if ack.sequence == self.position.sequence => return Ok(self.position),
                 Ok(ack) => {
                     let what = format!("the broker stored it at {}", ack.sequence);

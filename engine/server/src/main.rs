@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => {
-            logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
+            logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
         }
         LogFormat::Json => logs.json().init(),
     }
@@ -45,7 +45,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(&stop)?;
     let engine = tokio::select! {
-        engine = start(&config) => Arc::new(engine?),
+        engine = start(&config, &stop) => Arc::new(engine?),
         () = stop.cancelled() => return Ok(()),
     };
     if config.dev {
@@ -92,7 +92,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(config: &Config) -> anyhow::Result<Engine> {
+async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engine> {
     fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot make {}", config.data.display()))?;
     let id = engine_id(config)?;
@@ -123,6 +123,7 @@ async fn start(config: &Config) -> anyhow::Result<Engine> {
         objects,
         tokens,
         traces,
+        stop: stop.clone(),
     }))
 }
 

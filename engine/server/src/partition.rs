@@ -8,9 +8,10 @@ mod recovery;
 mod resident;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use baton_core::{ActivationId, Attempt, Command, Instance, InstanceId, event::Started};
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -210,6 +211,9 @@ enum Exit {
     DefinitionMissing(String),
     #[error("NATS does not answer: {0}")]
     Broker(String),
+    /// A bug of ours. What was in memory is gone; the log is as it was.
+    #[error("the owner panicked")]
+    Panicked,
 }
 
 pub fn spawn(
@@ -246,6 +250,7 @@ struct Supervisor {
 impl Supervisor {
     async fn run(mut self) {
         let partition = self.partition;
+        let mut panics = 0;
         loop {
             let Some(lease) = self.acquire().await else { break };
             self.state.send_replace(State::Recovering);
@@ -258,9 +263,11 @@ impl Supervisor {
                 renewing.clone(),
                 lost,
             ));
-            let exit = match self.lead(losing).await {
-                Ok(never) => match never {},
-                Err(exit) => exit,
+            let began = std::time::Instant::now();
+            let exit = match AssertUnwindSafe(self.lead(losing)).catch_unwind().await {
+                Ok(Ok(never)) => match never {},
+                Ok(Err(exit)) => exit,
+                Err(_) => Exit::Panicked,
             };
             renewing.cancel();
             let lease = renewal.await.ok().flatten();
@@ -291,6 +298,23 @@ impl Supervisor {
                             "the cache folder cannot be used, restart batond to build it anew: {error}"
                         );
                         tracing::error!(partition, %what, "The partition is stopped");
+                        self.state.send_replace(State::Broken { what });
+                        self.stop.cancelled().await;
+                        break;
+                    }
+                }
+                Exit::Panicked => {
+                    panics =
+                        if began.elapsed() > limits::PANICS_FORGOTTEN { 1 } else { panics + 1 };
+                    tracing::error!(
+                        partition,
+                        panics,
+                        "The owner panicked; its state is built anew from the log"
+                    );
+                    if panics >= limits::PANICS_MAX {
+                        let what =
+                            "its owner panicked again and again; please report the log above"
+                                .to_owned();
                         self.state.send_replace(State::Broken { what });
                         self.stop.cancelled().await;
                         break;

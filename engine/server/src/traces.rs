@@ -28,9 +28,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{limits, telemetry};
 
-/// A span, and the service that it is of; `None` is this one.
+/// A worker's service and its own name; `None` is this process.
+type Service = Option<(Arc<str>, Arc<str>)>;
+
+/// A span, and whose it is.
 pub struct Span {
-    service: Option<(Arc<str>, Arc<str>)>,
+    service: Service,
     data: SpanData,
 }
 
@@ -48,7 +51,10 @@ enum Message {
 
 impl Traces {
     /// `None`: no endpoint is set.
-    #[expect(clippy::disallowed_methods, reason = "the standard variables of OpenTelemetry have one reader, this one")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the standard variables of OpenTelemetry have one reader, this one"
+    )]
     pub fn from_env() -> Option<Self> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         if set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -56,8 +62,8 @@ impl Traces {
         {
             return None;
         }
-        let endpoint =
-            set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
+        let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
         let service = set("OTEL_SERVICE_NAME").unwrap_or_else(|| "batond".into());
         let (spans, receiver) = mpsc::channel(limits::SPAN_BATCHES_WAITING_MAX);
         tracing::info!(%endpoint, %service, "Traces go to a collector");
@@ -84,11 +90,11 @@ impl Traces {
 struct Exporters {
     endpoint: String,
     service: String,
-    by_service: HashMap<Option<(Arc<str>, Arc<str>)>, SpanExporter>,
+    by_service: HashMap<Service, SpanExporter>,
 }
 
 impl Exporters {
-    fn of(&mut self, service: &Option<(Arc<str>, Arc<str>)>) -> Option<&SpanExporter> {
+    fn of(&mut self, service: &Service) -> Option<&SpanExporter> {
         if !self.by_service.contains_key(service) {
             if self.by_service.len() >= limits::SPAN_SERVICES_MAX {
                 self.by_service.clear();
@@ -98,12 +104,15 @@ impl Exporters {
                 .with_endpoint(&self.endpoint)
                 .with_timeout(limits::SPAN_FLUSH)
                 .build();
-            let mut exporter = built.map_err(|error| tracing::warn!(%error, "Spans cannot be exported")).ok()?;
+            let mut exporter =
+                built.map_err(|error| tracing::warn!(%error, "Spans cannot be exported")).ok()?;
             // Nothing here may differ from one life of this process to the next: the same span must look the same.
             let name = service.as_ref().map_or(self.service.as_str(), |(name, _)| name).to_owned();
-            let mut resource = Resource::builder_empty().with_attribute(KeyValue::new(otel::SERVICE_NAME, name));
+            let mut resource =
+                Resource::builder_empty().with_attribute(KeyValue::new(otel::SERVICE_NAME, name));
             if let Some((_, worker)) = service {
-                resource = resource.with_attribute(KeyValue::new(otel::SERVICE_INSTANCE_ID, worker.to_string()));
+                resource = resource
+                    .with_attribute(KeyValue::new(otel::SERVICE_INSTANCE_ID, worker.to_string()));
             }
             exporter.set_resource(&resource.build());
             self.by_service.insert(service.clone(), exporter);
@@ -149,20 +158,47 @@ async fn export(mut exporters: Exporters, mut messages: mpsc::Receiver<Message>)
 }
 
 /// The spans that an event completes, told from the instance as it was before the event.
-pub fn spans(before: &Instance, function: impl Fn(ActivationId) -> Option<Function>, event: &Event, at: Timestamp) -> Vec<Span> {
-    match event {
-        Event::StepCompleted { activation, .. }
-        | Event::StepFailed { activation, .. }
-        | Event::StepCancelled { activation, .. } => {
-            match (before.open_step(*activation), function(*activation)) {
-                (Some(step), Some(function)) => {
-                    let settled = Settled { function: &function, scheduled_at: step.scheduled_at, at };
-                    attempt(before.id, &before.started.traceparent, &settled, event)
-                }
-                _ => Vec::new(),
-            }
+pub fn spans(
+    before: &Instance,
+    function: impl Fn(ActivationId) -> Option<Function>,
+    event: &Event,
+    at: Timestamp,
+) -> Vec<Span> {
+    let Some(outcome) = outcome(event) else { return Vec::new() };
+    match (before.open_step(outcome.step), function(outcome.step)) {
+        (Some(step), Some(function)) => {
+            let settled = Settled { function: &function, scheduled_at: step.scheduled_at, at };
+            attempt(before.id, &before.started.traceparent, &settled, event)
         }
         _ => Vec::new(),
+    }
+}
+
+/// How an attempt ended.
+struct Outcome<'a> {
+    step: ActivationId,
+    attempt: Attempt,
+    /// `error.type`.
+    error: Option<String>,
+    report: Option<&'a Report>,
+}
+
+/// `None` when the event ends no attempt.
+fn outcome(event: &Event) -> Option<Outcome<'_>> {
+    if let Event::StepCompleted { activation, attempt, report, .. } = event {
+        Some(Outcome { step: *activation, attempt: *attempt, error: None, report: Some(report) })
+    } else if let Event::StepFailed { activation, attempt, error, report, .. } = event {
+        let error = Some(error.kind.to_string());
+        Some(Outcome { step: *activation, attempt: *attempt, error, report: Some(report) })
+    } else if let Event::StepCancelled { activation, attempt } = event {
+        Some(Outcome {
+            step: *activation,
+            attempt: *attempt,
+            error: Some("cancelled".into()),
+            report: None,
+        })
+    } else {
+        None
     }
 }
 
@@ -178,13 +214,25 @@ pub fn start(id: InstanceId, started: &Started, at: Timestamp) -> Vec<Span> {
         KeyValue::new(otel::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(otel::RPC_METHOD, method),
         KeyValue::new(otel::RPC_RESPONSE_STATUS_CODE, "OK"),
-        KeyValue::new(telemetry::WORKFLOW_NAME, format!("{}/{}:{}", name.namespace, name.name, name.version)),
+        KeyValue::new(
+            telemetry::WORKFLOW_NAME,
+            format!("{}/{}:{}", name.namespace, name.name, name.version),
+        ),
         KeyValue::new(telemetry::INSTANCE_ID, id.to_string()),
     ];
     let span = telemetry::span_id(id, "start", ActivationId::ROOT, Attempt::FIRST);
     let data = SpanData {
         parent_span_is_remote: remote,
-        ..data(id, &started.traceparent, span, parent, SpanKind::Server, method.into(), (at, at), attributes)
+        ..data(
+            id,
+            &started.traceparent,
+            span,
+            parent,
+            SpanKind::Server,
+            method.into(),
+            (at, at),
+            attributes,
+        )
     };
     vec![Span { service: None, data }]
 }
@@ -198,14 +246,14 @@ pub struct Settled<'a> {
 
 /// An attempt: its publication by the engine, and under it what the worker did. The worker's span is written here, from
 /// what its result says, so that a worker that is killed right after its result loses none.
-pub fn attempt(id: InstanceId, traceparent: &str, settled: &Settled<'_>, event: &Event) -> Vec<Span> {
-    let (activation, number, error, report) = match event {
-        Event::StepCompleted { activation, attempt, report, .. } => (*activation, *attempt, None, Some(report)),
-        Event::StepFailed { activation, attempt, error, report, .. } => {
-            (*activation, *attempt, Some(error.kind.to_string()), Some(report))
-        }
-        Event::StepCancelled { activation, attempt } => (*activation, *attempt, Some("cancelled".to_owned()), None),
-        _ => return Vec::new(),
+pub fn attempt(
+    id: InstanceId,
+    traceparent: &str,
+    settled: &Settled<'_>,
+    event: &Event,
+) -> Vec<Span> {
+    let Some(Outcome { step: activation, attempt: number, error, report }) = outcome(event) else {
+        return Vec::new();
     };
     let function = settled.function;
     let publish = telemetry::span_id(id, "publish", activation, number);
@@ -217,9 +265,15 @@ pub fn attempt(id: InstanceId, traceparent: &str, settled: &Settled<'_>, event: 
             KeyValue::new(otel::MESSAGING_OPERATION_TYPE, kind),
             KeyValue::new(
                 otel::MESSAGING_DESTINATION_TEMPLATE,
-                format!("baton.work.{}.{}.{{instance}}.{{step}}.{{attempt}}", function.department, function.name),
+                format!(
+                    "baton.work.{}.{}.{{instance}}.{{step}}.{{attempt}}",
+                    function.department, function.name
+                ),
             ),
-            KeyValue::new(otel::MESSAGING_MESSAGE_ID, format!("{id}/{}/{}", activation.0, number.0)),
+            KeyValue::new(
+                otel::MESSAGING_MESSAGE_ID,
+                format!("{id}/{}/{}", activation.0, number.0),
+            ),
             KeyValue::new(telemetry::INSTANCE_ID, id.to_string()),
             KeyValue::new(telemetry::STEP_ATTEMPT, i64::from(number.0)),
         ];
@@ -259,7 +313,10 @@ pub fn attempt(id: InstanceId, traceparent: &str, settled: &Settled<'_>, event: 
         );
         processed.parent_span_is_remote = true;
         processed.status = status;
-        spans.push(Span { service: Some((Arc::clone(&report.service), Arc::clone(&report.worker))), data: processed });
+        spans.push(Span {
+            service: Some((Arc::clone(&report.service), Arc::clone(&report.worker))),
+            data: processed,
+        });
     }
     spans
 }
@@ -283,8 +340,8 @@ fn data(
     (start, end): (Timestamp, Timestamp),
     attributes: Vec<KeyValue>,
 ) -> SpanData {
-    let (trace, flags) =
-        telemetry::parse_traceparent(traceparent).map_or((id.0, 1), |(trace, _, flags)| (trace, flags));
+    let (trace, flags) = telemetry::parse_traceparent(traceparent)
+        .map_or((id.0, 1), |(trace, _, flags)| (trace, flags));
     SpanData {
         span_context: SpanContext::new(
             TraceId::from_bytes(trace),
@@ -304,7 +361,9 @@ fn data(
         events: opentelemetry_sdk::trace::SpanEvents::default(),
         links: opentelemetry_sdk::trace::SpanLinks::default(),
         status: Status::Unset,
-        instrumentation_scope: InstrumentationScope::builder("baton").with_version(env!("CARGO_PKG_VERSION")).build(),
+        instrumentation_scope: InstrumentationScope::builder("baton")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build(),
     }
 }
 

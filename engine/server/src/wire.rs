@@ -188,6 +188,7 @@ fn at(ms: i64) -> Option<Timestamp> {
     (ms != 0).then_some(Timestamp(ms))
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
 pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
     let kind = match event {
         Event::InstanceStarted(started) => Kind::InstanceStarted(encode_started(started, large)),

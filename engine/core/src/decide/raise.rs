@@ -22,10 +22,8 @@ impl Decision<'_> {
             && from_inside
         {
             match self.catch(id, catch, &error) {
-                Ok(Some(event)) => {
-                    self.cancel_steps(id);
-                    self.record(event);
-                }
+                // The error came up through all that was inside, so that nothing is left to cancel.
+                Ok(Some(event)) => self.record(event),
                 Ok(None) => self.fault(id, error),
                 Err(broken) => self.fault(id, broken),
             }

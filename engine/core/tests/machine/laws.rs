@@ -63,7 +63,7 @@ fn play(world: &mut World, one: Move, last: &mut Option<Command>) {
         }
         return;
     }
-    let Some(command) = command(world, &one) else { return };
+    let Some(command) = command(world, one) else { return };
     *last = world.give(command.clone()).is_ok().then_some(command);
 }
 
@@ -89,11 +89,11 @@ fn repeat(world: &mut World, command: &Command) {
     assert!(due_again || again.is_err(), "repetition: {command:?} counted twice");
 }
 
-fn command(world: &mut World, one: &Move) -> Option<Command> {
+fn command(world: &mut World, one: Move) -> Option<Command> {
     let open: Vec<(ActivationId, Attempt)> =
         world.instance.open_steps().map(|(id, step)| (id, step.attempt)).collect();
     let step = |which: usize| (!open.is_empty()).then(|| open[which % open.len()]);
-    Some(match *one {
+    Some(match one {
         Move::Complete(which) => complete(step(which)?, "\"out\""),
         Move::Fail { which, retryable } => fail(step(which)?, retryable),
         Move::StaleAttempt { which, off } => {

@@ -7,6 +7,7 @@ use baton_core::{ActivationId, Attempt, Effect, Event, Next, Timestamp, command:
 #[derive(Default)]
 pub(crate) struct Asked {
     parents: BTreeMap<ActivationId, ActivationId>,
+    children: BTreeMap<ActivationId, BTreeSet<ActivationId>>,
     steps: BTreeMap<ActivationId, Attempt>,
     timers: BTreeMap<(ActivationId, Timer), Timestamp>,
     waits: BTreeSet<ActivationId>,
@@ -33,6 +34,14 @@ impl Asked {
         }
     }
 
+    pub(crate) fn is_open(&self, step: ActivationId, attempt: Attempt) -> bool {
+        self.steps.get(&step) == Some(&attempt)
+    }
+
+    pub(crate) fn timer(&self, of: ActivationId, timer: Timer) -> Option<Timestamp> {
+        self.timers.get(&(of, timer)).copied()
+    }
+
     pub(crate) fn effects(&self) -> BTreeSet<Effect> {
         let steps = self.steps.iter().map(|(activation, attempt)| Effect::DispatchStep {
             activation: *activation,
@@ -49,7 +58,10 @@ impl Asked {
     fn settle(&mut self, event: &Event) {
         match event {
             Event::TaskEntered { activation, parent, .. } => {
-                self.parents.insert(*activation, *parent);
+                if activation != parent {
+                    self.parents.insert(*activation, *parent);
+                    self.children.entry(*parent).or_default().insert(*activation);
+                }
             }
             Event::TaskCompleted { next: Next::End, .. } => self.close_below(ActivationId::ROOT),
             Event::TaskCompleted { activation, .. } | Event::TaskFaulted { activation, .. } => {
@@ -102,18 +114,17 @@ impl Asked {
     fn close(&mut self, id: ActivationId) {
         self.close_below(id);
         assert!(!self.steps.contains_key(&id), "{id:?} ended with its step open");
-        self.parents.remove(&id);
-        self.timers.retain(|(of, _), _| *of != id);
+        let parent = self.parents.remove(&id);
+        if let Some(siblings) = parent.and_then(|parent| self.children.get_mut(&parent)) {
+            siblings.remove(&id);
+        }
+        for timer in [Timer::Due, Timer::Deadline] {
+            self.timers.remove(&(id, timer));
+        }
     }
 
     fn close_below(&mut self, id: ActivationId) {
-        let children: Vec<ActivationId> = self
-            .parents
-            .iter()
-            .filter(|(child, parent)| **parent == id && **child != id)
-            .map(|(child, _)| *child)
-            .collect();
-        for child in children {
+        for child in self.children.remove(&id).unwrap_or_default() {
             self.close(child);
         }
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What somebody does next; numbers choose among what there is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Move {
     Complete(usize),
     Fail { which: usize, retryable: bool },

@@ -7,7 +7,7 @@ use baton_core::instance::Status;
 use crate::{
     build::{Go, What},
     laws::complete,
-    story::{each, fork, list, set, step, task},
+    story::{attempt, caught_by, each, fork, list, set, step, task},
     world::World,
 };
 
@@ -36,6 +36,18 @@ fn a_loop_that_never_waits_yields() {
     let mut world = World::new(&document, "1");
     world.go_on(20);
     assert_eq!(world.instance.status(), Status::Running);
+}
+
+#[test]
+fn too_many_open_tasks_are_an_error_that_can_be_caught() {
+    let steps: Vec<_> = (0..150).map(|i| step(&format!("step-{i}"))).collect();
+    let forks: Vec<_> = (0..150).map(|_| fork(&steps)).collect();
+    let what = attempt(&[fork(&forks)], caught_by(&[set("\"too many\"")]));
+    let document = task("document", What::Do(vec![what]));
+    let mut world = World::try_new(&document, "1", false).expect("the input fits");
+    world.go_on(1_000);
+    assert_eq!(world.instance.status(), Status::Completed);
+    world.check();
 }
 
 fn check(what: crate::build::Node, most: Duration) {

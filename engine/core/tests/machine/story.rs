@@ -111,20 +111,20 @@ impl Story {
 
     /// With an error whose type ends so.
     pub(crate) fn faulted(self, kind: &str) -> Self {
-        match &self.world.instance.ended {
-            Some((_, End::Faulted(error))) => assert!(error.kind.ends_with(kind), "{error:?}"),
-            other => panic!("not faulted: {other:?}"),
-        }
+        let ended = self.world.instance.ended.as_ref().map(|(_, end)| end);
+        assert!(
+            matches!(ended, Some(End::Faulted(error)) if error.kind.ends_with(kind)),
+            "{ended:?}"
+        );
         self
     }
 
     pub(crate) fn step(&self, name: &str) -> (ActivationId, Attempt) {
         let instance = &self.world.instance;
-        instance
-            .open_steps()
-            .find(|(id, _)| self.world.name_of(instance.activations[id].task) == name)
-            .map(|(id, step)| (id, step.attempt))
-            .unwrap_or_else(|| panic!("step {name} is not open"))
+        let named = |id| self.world.name_of(instance.activations[&id].task) == name;
+        let (id, step) =
+            instance.open_steps().find(|(id, _)| named(*id)).expect("a step of that name is open");
+        (id, step.attempt)
     }
 
     pub(crate) fn arguments(self, step: &str, wanted: &str) -> Self {

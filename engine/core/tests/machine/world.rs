@@ -63,7 +63,9 @@ impl World {
     pub(crate) fn give(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
         let open = self.instance.activations.len();
         let before = self.watchful.then(|| self.instance.clone());
+        let counts = self.counts(&command);
         let decided = decide(&mut self.instance, &self.workflow, &self.table, self.now, command);
+        assert!(counts.is_none_or(|counts| counts == decided.is_ok()), "only what is open counts");
         match &decided {
             Ok(events) => self.watch(events.clone(), open),
             Err(_) => assert!(
@@ -72,6 +74,26 @@ impl World {
             ),
         }
         decided
+    }
+
+    /// Whether an answer or a timer must be taken, by what was asked for; `None`: that does not tell.
+    fn counts(&self, command: &Command) -> Option<bool> {
+        match command {
+            Command::CompleteStep { activation, attempt, .. }
+            | Command::FailStep { activation, attempt, .. } => {
+                Some(self.asked.is_open(*activation, *attempt))
+            }
+            Command::FireTimer { activation, timer } => {
+                let due = self.asked.timer(*activation, *timer).is_some_and(|at| at <= self.now);
+                Some(due && !self.instance.suspended)
+            }
+            Command::Continue
+            | Command::Cancel { .. }
+            | Command::Terminate { .. }
+            | Command::Suspend { .. }
+            | Command::Resume
+            | Command::Rerun { .. } => None,
+        }
     }
 
     /// Gives [`Command::Continue`] until there is nothing to go on with, at most `times`.

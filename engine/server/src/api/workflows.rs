@@ -205,6 +205,7 @@ impl Api {
                 loop {
                     let next = tokio::select! { biased;
                         () = sender.closed() => return,
+                        () = api.engine.stop.cancelled() => None,
                         next = commits.recv() => next,
                     };
                     // The owner has let go of us: it stepped down, or we were too slow.
@@ -328,6 +329,12 @@ impl WorkflowService for Api {
             let handle = self.engine.handle(partition_of(started.id))?;
             let id = started.id;
             let ended = handle.ask(|reply| partition::Request::Await { id, reply });
+            let ended = async {
+                tokio::select! { biased;
+                    ended = ended => ended,
+                    () = self.engine.stop.cancelled() => Err(Refusal::PartitionUnavailable("the engine is stopping".into())),
+                }
+            };
             match tokio::time::timeout(wait, ended).await {
                 Ok(instance) => Ok(self.show(&instance?)),
                 Err(_) => self.get_instance(&id.to_string()).await,

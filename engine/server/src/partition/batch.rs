@@ -34,7 +34,9 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= limits::BATCH_BYTES || self.decisions >= limits::BATCH_DECISIONS
+        self.bytes >= limits::BATCH_BYTES
+            || self.decisions >= limits::BATCH_DECISIONS
+            || self.after.len() >= limits::BATCH_ANSWERS
     }
 
     /// The commands that will go out.

@@ -67,7 +67,7 @@ impl Owner {
                 }
             }
             (department, _) => {
-                self.refuse(Refused::Malformed, department.unwrap_or_default(), None)
+                self.refuse(Refused::Malformed, department.unwrap_or_default(), None);
             }
         }
         self.inbox_position = sequence;

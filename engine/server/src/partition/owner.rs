@@ -33,7 +33,8 @@ use super::{
     work::Work,
 };
 use crate::{
-    Engine, broker, cache, clock, definitions::Definition, error::Refusal, large, limits, log, traces,
+    Engine, broker, cache, clock, definitions::Definition, error::Refusal, large, limits, log,
+    traces,
 };
 
 pub(super) struct Owner {
@@ -543,8 +544,11 @@ impl Owner {
     fn trace_attempt(&mut self, id: InstanceId, event: &Event, open: &OpenStep) {
         if self.engine.traces.is_some() {
             let traceparent = &self.residents[&id].instance.started.traceparent;
-            let settled =
-                traces::Settled { function: &open.function, scheduled_at: open.scheduled_at, at: self.now };
+            let settled = traces::Settled {
+                function: &open.function,
+                scheduled_at: open.scheduled_at,
+                at: self.now,
+            };
             self.batch.spans.extend(traces::attempt(id, traceparent, &settled, event));
         }
     }

@@ -231,7 +231,9 @@ impl Replay {
     /// Writes the spans of an event again: whether they went out before is not known.
     fn trace(&self, id: InstanceId, event: &Event, at: Timestamp) {
         let Some(traces) = &self.engine.traces else { return };
-        if clock::now().since(at).0 > u64::try_from(limits::SPAN_REPLAY.as_millis()).unwrap_or(u64::MAX) {
+        if clock::now().since(at).0
+            > u64::try_from(limits::SPAN_REPLAY.as_millis()).unwrap_or(u64::MAX)
+        {
             return;
         }
         if let Event::InstanceStarted(started) = event {

@@ -95,7 +95,7 @@ impl Work {
         match self.broker.jetstream.send_publish(subject, message).await {
             Ok(confirmation) => self.unconfirmed.push(confirmation),
             Err(error) => {
-                tracing::warn!(%error, partition = self.partition, "A command was not sent")
+                tracing::warn!(%error, partition = self.partition, "A command was not sent");
             }
         }
     }
@@ -167,7 +167,8 @@ impl Owner {
     /// Has the queue compared with the log as soon as all results that are already there have been taken: a step whose
     /// result waits in the inbox is missing from the queue too, and must not be done again.
     pub(super) async fn reconcile_soon(&mut self) {
-        let inbox = self.engine.broker.jetstream.get_stream(broker::inbox_stream(self.partition)).await;
+        let inbox =
+            self.engine.broker.jetstream.get_stream(broker::inbox_stream(self.partition)).await;
         match inbox {
             Ok(inbox) => self.reconcile_after = Some(inbox.cached_info().state.last_sequence),
             Err(error) => {

@@ -147,7 +147,7 @@ fn a_broken_condition_of_a_catch_is_the_error_that_goes_on() {
 #[test]
 fn a_value_that_does_not_fit_its_schema_faults_the_task() {
     let strict = Node { output_bytes_max: Some(3), ..step("work") };
-    given(&[strict.clone()]).complete("work", "123").completed("123");
+    given(from_ref(&strict)).complete("work", "123").completed("123");
     given(&[strict]).complete("work", "1234").faulted("validation");
 }
 

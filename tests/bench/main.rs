@@ -1,0 +1,49 @@
+//! Measures Baton: its speed against a bare loop on the same broker, and how much one process holds.
+
+mod bare;
+mod ceiling;
+mod engine;
+mod load;
+mod meter;
+mod report;
+mod scale;
+mod speed;
+mod usage;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Measures Baton. Exits with status 1 when a bar is missed.
+#[derive(Parser)]
+#[command(name = "baton-bench", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Speed against the bare loop, into target/bench.json
+    Speed(speed::Arguments),
+    /// 100,000 waiting instances, into target/bench-scale.json
+    Scale(scale::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let cleared = match Arguments::parse().what {
+        What::Speed(arguments) => speed::run(&arguments).await?,
+        What::Scale(arguments) => scale::run(&arguments).await?,
+    };
+    Ok(if cleared { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Progress, for people.
+fn say(text: &str) {
+    // Standard error being gone is no reason to fail.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,12 @@
+//! The engine from outside: what a client and a worker see, also when things die.
+
+#![cfg(test)]
+
+mod deadlines;
+mod flow;
+mod keys;
+mod lifecycle;
+mod lists;
+mod outages;
+mod steps;
+mod values;

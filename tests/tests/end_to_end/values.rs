@@ -1,0 +1,60 @@
+//! Large values go by claim check: every view gives them back whole.
+
+use baton_proto::v1::event::Kind;
+use baton_proto::v1::json::Value as JsonValue;
+use baton_tests::replay::Replay;
+use baton_tests::{DEADLINE, Setup, World};
+use serde_json::json;
+
+const LARGE: usize = 200 * 1024;
+
+#[tokio::test]
+async fn large_inputs_and_outputs_come_back_whole_and_stay_out_of_the_log() {
+    let mut world = World::begin(Setup::default()).await.unwrap();
+    let tasks = "\
+- echo:
+    call: echo
+    with: '${ . }'
+- large:
+    call: large
+    with: { bytes: 204800 }
+- hold:
+    call: hold
+    with: { name: keep, size: '${ .text | length }', text: '${ .text }' }
+    output: { as: '${ { size: .size, text: .text } }' }";
+    world.deploy("large", tasks).await.unwrap();
+    let input = json!({ "text": "é".repeat(LARGE / 2) }).to_string();
+    let id = world.start("large", &input).await.unwrap();
+    world.lab.begun("keep", 1, DEADLINE).await.unwrap();
+    world.cluster.batond.kill().unwrap();
+    world.cluster.batond.restart().await.unwrap();
+    world.lab.release("keep");
+    let ended = world.api.ended(&id, DEADLINE).await.unwrap();
+    assert_eq!(ended.input, input);
+    let output: serde_json::Value = serde_json::from_str(&ended.output).unwrap();
+    assert_eq!(output, json!({ "size": LARGE, "text": "x".repeat(LARGE) }));
+
+    let history = world.api.history(&id).await.unwrap();
+    let values = history.iter().filter_map(|event| match event.event.as_ref()?.kind.as_ref()? {
+        Kind::InstanceStarted(started) => started.input.as_ref(),
+        Kind::StepCompleted(completed) => completed.output.as_ref(),
+        Kind::InstanceCompleted(completed) => completed.output.as_ref(),
+        _ => None,
+    });
+    let values = values.map(|json| matches!(json.value, Some(JsonValue::Large(_))));
+    assert_eq!(values.collect::<Vec<_>>(), [true; 5], "input, three results and the output");
+
+    let replay = Replay::read(&world.cluster.nats.url(), 2).await.unwrap();
+    replay.expect_single_results().unwrap();
+    replay.expect_api(&world.api).await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_output_that_no_message_can_carry_faults_the_step() {
+    let world = World::begin(Setup::default()).await.unwrap();
+    world.deploy("huge", "- huge:\n    call: large\n    with: { bytes: 10000000 }").await.unwrap();
+    let ended = world.run("huge", "{}").await.unwrap();
+    assert_eq!(ended.error.unwrap().title(), "output-too-large");
+    world.end().await.unwrap();
+}
