@@ -33,12 +33,12 @@ chaos: ## the crash test at full size
 bench: ## speed against the bare loop, into target/bench.json
 	$(CARGO) build --release --workspace --bins
 	@nats=$$(deploy/get-nats-server) && \
-	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/baton-bench"
+	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/baton-bench" speed
 
 bench-scale: ## 100,000 waiting instances, into target/bench-scale.json
 	$(CARGO) build --release --workspace --bins
 	@nats=$$(deploy/get-nats-server) && \
-	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/baton-bench-scale"
+	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/baton-bench" scale
 
 lint: ## formatting and clippy
 	$(CARGO) fmt --all --check

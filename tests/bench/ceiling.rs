@@ -221,8 +221,12 @@ impl Owner {
                 format!("work.finance.pay.{:03x}{instance:012x}.{step}.1", self.partition);
             let command = Bytes::from(serde_json::to_vec(&command)?);
             let stored = self.jetstream.publish(subject, command).await?;
+            let meter = Arc::clone(&self.meter);
             tokio::spawn(async move {
-                if let Err(error) = stored.await {
+                // At the end the broker goes while commands are on their way to it.
+                if let Err(error) = stored.await
+                    && !meter.is_over()
+                {
                     tracing::error!(%error, "A command was not stored");
                 }
             });

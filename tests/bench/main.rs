@@ -34,7 +34,8 @@ enum What {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let logs = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    logs.with_writer(std::io::stderr).with_ansi(false).init();
     let cleared = match Arguments::parse().what {
         What::Speed(arguments) => speed::run(&arguments).await?,
         What::Scale(arguments) => scale::run(&arguments).await?,

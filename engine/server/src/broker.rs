@@ -306,3 +306,27 @@ impl Broker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_work_subject_says_what_it_is_for() {
+        let function = Function { department: "finance".into(), name: "pay".into() };
+        let id = InstanceId([0xab; 16]);
+        let subject = work_subject(&function, id, ActivationId(12), Attempt(3));
+        assert_eq!(subject, "baton.work.finance.pay.abababab-abab-abab-abab-abababababab.12.3");
+        assert_eq!(parse_work_subject(&subject), Some((id, ActivationId(12), Attempt(3))));
+        for broken in ["baton.work.finance.pay", "baton.work.finance.pay.x.1.1", "baton.work.a.b.c.d"] {
+            assert_eq!(parse_work_subject(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_result_subject_belongs_to_one_department() {
+        assert_eq!(result_department(&result_subject(3, "finance")), Some("finance"));
+        assert_eq!(result_department("baton.in.3.event.finance"), None);
+        assert_eq!(result_department("baton.in.3.result.finance.more"), None);
+    }
+}

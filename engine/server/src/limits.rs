@@ -116,6 +116,15 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// Batches of spans that wait for the collector; more are dropped.
 pub const SPAN_BATCHES_WAITING_MAX: usize = 16 * 1024;
 
+/// Spans that wait for the collector, about a kilobyte of memory each; more are dropped.
+pub const SPANS_WAITING_MAX: usize = 64 * 1024;
+
+/// Batches of spans that are taken together.
+pub const SPAN_BATCHES_AT_ONCE: usize = 1024;
+
+/// Spans in one request: a collector takes 4 MiB, and OpenTelemetry's own exporters send so many.
+pub const SPANS_A_REQUEST: usize = 512;
+
 /// How long the collector may take to answer.
 pub const SPAN_FLUSH: Duration = Duration::from_secs(2);
 

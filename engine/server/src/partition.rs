@@ -416,3 +416,23 @@ async fn renew(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_carries_its_partition_and_stays_a_uuid_of_version_7() {
+        for partition in [0, 1, 7, PARTITIONS_MAX - 1] {
+            let id = new_id(partition);
+            assert_eq!(partition_of(id), partition);
+            assert_eq!(uuid::Uuid::from_bytes(id.0).get_version_num(), 7);
+        }
+    }
+
+    #[test]
+    fn ids_of_one_partition_differ() {
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| new_id(5)).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+}

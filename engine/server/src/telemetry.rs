@@ -11,6 +11,8 @@ pub const TRACEPARENT: &str = "traceparent";
 /// `namespace/name:version`.
 pub const WORKFLOW_NAME: &str = "baton.workflow.name";
 pub const INSTANCE_ID: &str = "baton.instance.id";
+/// The task's name.
+pub const STEP_NAME: &str = "baton.step.name";
 pub const STEP_ATTEMPT: &str = "baton.step.attempt";
 
 /// A W3C trace context: version 00, trace id, span id, flags. `None` when it is not one.
@@ -62,6 +64,11 @@ pub fn process_span_id(publish: [u8; 8]) -> [u8; 8] {
     id
 }
 
+/// Whether the caller wants its trace not to be recorded.
+pub fn is_unsampled(traceparent: &str) -> bool {
+    parse_traceparent(traceparent).is_some_and(|(.., flags)| flags & 1 == 0)
+}
+
 /// What a command's header says: the span of its publication, for the worker's span to stand under.
 pub fn step_traceparent(
     instance: InstanceId,
@@ -72,4 +79,50 @@ pub fn step_traceparent(
     let flags = parse_traceparent(traceparent).map_or(1, |(.., flags)| flags);
     let span = span_id(instance, "publish", step, attempt);
     format!("00-{}-{}-{flags:02x}", trace_id(instance, traceparent), hex(&span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn id() -> InstanceId {
+        InstanceId([7; 16])
+    }
+
+    #[test]
+    fn a_callers_trace_is_continued() {
+        assert_eq!(trace_id(id(), CALLER), "0af7651916cd43dd8448eb211c80319c");
+        let header = step_traceparent(id(), CALLER, ActivationId(3), Attempt(1));
+        let (trace, span, flags) = parse_traceparent(&header).expect("we write what we read");
+        assert_eq!((hex(&trace).as_str(), flags), ("0af7651916cd43dd8448eb211c80319c", 1));
+        assert_eq!(span, span_id(id(), "publish", ActivationId(3), Attempt(1)));
+    }
+
+    #[test]
+    fn without_a_caller_the_instance_names_the_trace() {
+        assert_eq!(trace_id(id(), ""), "07".repeat(16));
+    }
+
+    #[test]
+    fn what_is_no_trace_context_is_none() {
+        let zero_trace = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
+        let upper = CALLER.to_uppercase();
+        let long = format!("{CALLER}-extra");
+        for text in ["", "00", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &zero_trace, &upper, &long] {
+            assert_eq!(parse_traceparent(text), None, "{text}");
+        }
+        // A later version may have more parts.
+        assert!(parse_traceparent(&CALLER.replacen("00", "01", 1).replace("-01", "-01-more")).is_some());
+    }
+
+    #[test]
+    fn spans_of_different_attempts_differ() {
+        let span = |step, attempt| span_id(id(), "publish", ActivationId(step), Attempt(attempt));
+        assert_eq!(span(1, 1), span(1, 1));
+        assert_ne!(span(1, 1), span(1, 2));
+        assert_ne!(span(1, 1), span(2, 1));
+        assert_ne!(process_span_id(span(1, 1)), span(1, 1));
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 use baton_core::{
     ActivationId, Attempt, Event, Instance, InstanceId, Timestamp,
     event::{Report, Started},
-    workflow::Function,
+    workflow::{Function, Task},
 };
 use opentelemetry::{
     InstrumentationScope, KeyValue,
@@ -24,7 +24,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter as _},
 };
 use opentelemetry_semantic_conventions::attribute as otel;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{limits, telemetry};
 
@@ -40,11 +40,14 @@ pub struct Span {
 /// Where spans go. Cheap to clone.
 #[derive(Clone)]
 pub struct Traces {
-    spans: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Message>,
+    /// One permit for each span that may wait.
+    room: Arc<Semaphore>,
 }
 
 enum Message {
-    Spans(Vec<Span>),
+    /// The permits come back when the spans have been tried.
+    Spans(Vec<Span>, OwnedSemaphorePermit),
     /// Answered when all before it has been tried.
     Flush(oneshot::Sender<()>),
 }
@@ -65,23 +68,33 @@ impl Traces {
         let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
         let service = set("OTEL_SERVICE_NAME").unwrap_or_else(|| "batond".into());
-        let (spans, receiver) = mpsc::channel(limits::SPAN_BATCHES_WAITING_MAX);
+        if let Some(protocol) = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+            .or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"))
+            .filter(|protocol| protocol != "grpc")
+        {
+            tracing::warn!(protocol, "Spans are sent in the protocol grpc, and in no other");
+        }
+        let (messages, receiver) = mpsc::channel(limits::SPAN_BATCHES_WAITING_MAX);
+        let room = Arc::new(Semaphore::new(limits::SPANS_WAITING_MAX));
         tracing::info!(%endpoint, %service, "Traces go to a collector");
         tokio::spawn(export(Exporters { endpoint, service, by_service: HashMap::new() }, receiver));
-        Some(Self { spans })
+        Some(Self { messages, room })
     }
 
     /// Never waits; what does not fit is dropped.
     pub fn write(&self, spans: Vec<Span>) {
-        if !spans.is_empty() {
-            let _ = self.spans.try_send(Message::Spans(spans));
+        let Ok(count) = u32::try_from(spans.len()) else { return };
+        if count > 0
+            && let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(count)
+        {
+            let _ = self.messages.try_send(Message::Spans(spans, room));
         }
     }
 
     /// Waits, a bounded time, until all before it has been tried.
     pub async fn flush(&self) {
         let (done, tried) = oneshot::channel();
-        if self.spans.try_send(Message::Flush(done)).is_ok() {
+        if self.messages.try_send(Message::Flush(done)).is_ok() {
             let _ = tokio::time::timeout(limits::SPAN_FLUSH, tried).await;
         }
     }
@@ -124,31 +137,34 @@ impl Exporters {
 async fn export(mut exporters: Exporters, mut messages: mpsc::Receiver<Message>) {
     let mut received = Vec::new();
     let mut failing = false;
-    while messages.recv_many(&mut received, 256).await > 0 {
-        let mut batches: HashMap<_, Vec<SpanData>> = HashMap::new();
-        let mut waiting = Vec::new();
+    while messages.recv_many(&mut received, limits::SPAN_BATCHES_AT_ONCE).await > 0 {
+        let mut by_service: HashMap<_, Vec<SpanData>> = HashMap::new();
+        let (mut waiting, mut rooms) = (Vec::new(), Vec::new());
         for message in received.drain(..) {
             match message {
-                Message::Spans(spans) => {
+                Message::Spans(spans, room) => {
+                    rooms.push(room);
                     for span in spans {
-                        batches.entry(span.service).or_default().push(span.data);
+                        by_service.entry(span.service).or_default().push(span.data);
                     }
                 }
                 Message::Flush(done) => waiting.push(done),
             }
         }
-        for (service, batch) in batches {
+        for (service, mut spans) in by_service {
             let Some(exporter) = exporters.of(&service) else { continue };
-            match exporter.export(batch).await {
-                Ok(()) => failing = false,
-                Err(error) => {
-                    if !failing {
-                        tracing::warn!(%error, "The collector does not take spans; they are dropped until it does");
-                    }
-                    failing = true;
+            while !spans.is_empty() {
+                let rest = spans.split_off(spans.len().min(limits::SPANS_A_REQUEST));
+                let sent = exporter.export(std::mem::replace(&mut spans, rest)).await;
+                if let (Err(error), false) = (&sent, failing) {
+                    tracing::warn!(%error, "The collector does not take spans; they are dropped until it does");
+                } else if sent.is_ok() && failing {
+                    tracing::info!("The collector takes spans again");
                 }
+                failing = sent.is_err();
             }
         }
+        drop(rooms);
         for done in waiting {
             let _ = done.send(());
         }
@@ -158,20 +174,19 @@ async fn export(mut exporters: Exporters, mut messages: mpsc::Receiver<Message>)
 }
 
 /// The spans that an event completes, told from the instance as it was before the event.
-pub fn spans(
+pub fn spans<'a>(
     before: &Instance,
-    function: impl Fn(ActivationId) -> Option<Function>,
+    task: impl Fn(ActivationId) -> Option<&'a Task>,
     event: &Event,
     at: Timestamp,
 ) -> Vec<Span> {
     let Some(outcome) = outcome(event) else { return Vec::new() };
-    match (before.open_step(outcome.step), function(outcome.step)) {
-        (Some(step), Some(function)) => {
-            let settled = Settled { function: &function, scheduled_at: step.scheduled_at, at };
-            attempt(before.id, &before.started.traceparent, &settled, event)
-        }
-        _ => Vec::new(),
-    }
+    let (Some(step), Some(task)) = (before.open_step(outcome.step), task(outcome.step)) else {
+        return Vec::new();
+    };
+    let Some(function) = task.kind.function() else { return Vec::new() };
+    let settled = Settled { function, task: &task.name, scheduled_at: step.scheduled_at, at };
+    attempt(before.id, &before.started.traceparent, &settled, event)
 }
 
 /// How an attempt ended.
@@ -204,6 +219,9 @@ fn outcome(event: &Event) -> Option<Outcome<'_>> {
 
 /// The root: the short span of the start.
 pub fn start(id: InstanceId, started: &Started, at: Timestamp) -> Vec<Span> {
+    if telemetry::is_unsampled(&started.traceparent) {
+        return Vec::new();
+    }
     let (parent, remote) = match telemetry::parse_traceparent(&started.traceparent) {
         Some((_, span, _)) => (SpanId::from_bytes(span), true),
         None => (SpanId::INVALID, false),
@@ -240,6 +258,8 @@ pub fn start(id: InstanceId, started: &Started, at: Timestamp) -> Vec<Span> {
 /// What is known of an attempt when it has ended.
 pub struct Settled<'a> {
     pub function: &'a Function,
+    /// The task's name.
+    pub task: &'a str,
     pub scheduled_at: Timestamp,
     pub at: Timestamp,
 }
@@ -255,6 +275,9 @@ pub fn attempt(
     let Some(Outcome { step: activation, attempt: number, error, report }) = outcome(event) else {
         return Vec::new();
     };
+    if telemetry::is_unsampled(traceparent) {
+        return Vec::new();
+    }
     let function = settled.function;
     let publish = telemetry::span_id(id, "publish", activation, number);
     let root = telemetry::span_id(id, "start", ActivationId::ROOT, Attempt::FIRST);
@@ -275,6 +298,7 @@ pub fn attempt(
                 format!("{id}/{}/{}", activation.0, number.0),
             ),
             KeyValue::new(telemetry::INSTANCE_ID, id.to_string()),
+            KeyValue::new(telemetry::STEP_NAME, settled.task.to_owned()),
             KeyValue::new(telemetry::STEP_ATTEMPT, i64::from(number.0)),
         ];
         if let Some(error) = &error {

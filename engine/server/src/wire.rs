@@ -1,6 +1,8 @@
 //! Between the core's types and the bytes of the log: the only place where raw numbers and strings become ids.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -30,16 +30,20 @@ async fn channel(batond: &Batond) -> Channel {
     Endpoint::from_shared(batond.url()).unwrap().connect().await.unwrap()
 }
 
-async fn serving(batond: &Batond) -> ServingStatus {
+async fn health_says(batond: &Batond, wanted: ServingStatus) {
     let mut health = HealthClient::new(channel(batond).await);
-    health.check(HealthCheckRequest::default()).await.unwrap().into_inner().status()
+    let says = async || {
+        let status = health.check(HealthCheckRequest::default()).await?.into_inner().status();
+        Ok((status == wanted).then_some(()))
+    };
+    eventually(DEADLINE, &format!("gRPC health says {wanted:?}"), says).await.unwrap();
 }
 
 #[tokio::test]
 async fn readiness_tells_the_truth_about_the_broker_and_lost_commands_come_back() {
     let mut world = World::begin(Setup::default()).await.unwrap();
     world.deploy("held", HELD).await.unwrap();
-    assert_eq!(serving(&world.cluster.batond).await, ServingStatus::Serving);
+    health_says(&world.cluster.batond, ServingStatus::Serving).await;
     let mut ids = Vec::new();
     for number in 0..20 {
         ids.push(world.start("held", &format!(r#"{{"n":{number}}}"#)).await.unwrap());
@@ -52,12 +56,7 @@ async fn readiness_tells_the_truth_about_the_broker_and_lost_commands_come_back(
     world.cluster.nats.kill().unwrap();
     page_says(&world.cluster.batond, "/readyz", 503).await;
     page_says(&world.cluster.batond, "/healthz", 200).await;
-    eventually(DEADLINE, "gRPC health says so too", async || {
-        let status = serving(&world.cluster.batond).await;
-        Ok((status == ServingStatus::NotServing).then_some(()))
-    })
-    .await
-    .unwrap();
+    health_says(&world.cluster.batond, ServingStatus::NotServing).await;
     world.cluster.nats.restart().await.unwrap();
     page_says(&world.cluster.batond, "/readyz", 200).await;
     let back = async || {

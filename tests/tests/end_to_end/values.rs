@@ -14,7 +14,7 @@ async fn large_inputs_and_outputs_come_back_whole_and_stay_out_of_the_log() {
     let tasks = "\
 - echo:
     call: echo
-    with: '${ . }'
+    with: { text: '${ .text }' }
 - large:
     call: large
     with: { bytes: 204800 }

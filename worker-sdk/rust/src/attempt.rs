@@ -18,6 +18,7 @@ use crate::{
     desk::Desk,
     function::Function,
     in_hand::AttemptId,
+    trace,
 };
 
 /// A command as it came from the queue.
@@ -74,7 +75,7 @@ impl Delivered {
         Ok(Self {
             id,
             command,
-            traceparent: traceparent.map(ToString::to_string),
+            traceparent: traceparent.and_then(|header| trace::under_process(header.as_str())),
             redelivered,
             ack_wait,
         })

@@ -84,8 +84,8 @@ impl Context {
         &self.0.command.function
     }
 
-    /// The W3C trace context that came with the command: send it along with calls to other services, and they appear
-    /// in the instance's trace.
+    /// The W3C trace context of this work, whose span the engine writes: send it along with calls to other services,
+    /// or make it the parent of your own spans, and they appear in the instance's trace under the step.
     pub fn traceparent(&self) -> Option<&str> {
         self.0.traceparent.as_deref()
     }

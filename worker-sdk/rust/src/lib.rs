@@ -46,6 +46,7 @@ mod limits;
 mod pull;
 mod settle;
 pub mod testing;
+mod trace;
 mod worker;
 
 pub use config::{Credentials, Options};

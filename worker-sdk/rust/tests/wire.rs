@@ -257,7 +257,7 @@ async fn a_long_handler_keeps_its_command_and_reports_progress() {
     let result = &engine.results(1).await[0][0];
     let key = format!("{}/1", uuid::Uuid::from_bytes(INSTANCE));
     let expected =
-        format!(r#"["{key}","00-0193b0c47a007000800000000000000a-00f067aa0ba902b7-01"]"#);
+        format!(r#"["{key}","00-0193b0c47a007000800000000000000a-1a3025621a0d5a6f-01"]"#);
     assert_eq!(outcome(result), Ok(expected.as_str()));
     engine.until_settled().await;
     assert_eq!(engine.queue("slow").await.info().await.unwrap().num_redelivered, 0);

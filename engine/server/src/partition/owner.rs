@@ -69,6 +69,8 @@ pub(super) struct Owner {
 pub(super) struct OpenStep {
     pub attempt: Attempt,
     pub function: Function,
+    /// The task's name.
+    pub task: Arc<str>,
     pub scheduled_at: Timestamp,
 }
 
@@ -495,8 +497,11 @@ impl Owner {
     fn follow(&mut self, id: InstanceId, event: &Event) {
         match baton_core::effect(event) {
             Some(Effect::DispatchStep { activation, attempt }) => {
-                if let Some(function) = self.residents[&id].function(activation).cloned() {
-                    let open = OpenStep { attempt, function, scheduled_at: self.now };
+                if let Some(task) = self.residents[&id].task(activation)
+                    && let Some(function) = task.kind.function().cloned()
+                {
+                    let task = Arc::clone(&task.name);
+                    let open = OpenStep { attempt, function, task, scheduled_at: self.now };
                     self.steps.insert((id, activation), open);
                 }
                 self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
@@ -546,6 +551,7 @@ impl Owner {
             let traceparent = &self.residents[&id].instance.started.traceparent;
             let settled = traces::Settled {
                 function: &open.function,
+                task: &open.task,
                 scheduled_at: open.scheduled_at,
                 at: self.now,
             };

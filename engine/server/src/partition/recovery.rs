@@ -113,13 +113,18 @@ impl Owner {
         for effect in baton_core::pending(&resident.instance) {
             match effect {
                 Effect::DispatchStep { activation, attempt } => {
-                    if let Some(function) = resident.function(activation).cloned() {
+                    if let Some(task) = resident.task(activation)
+                        && let Some(function) = task.kind.function().cloned()
+                    {
+                        let task = Arc::clone(&task.name);
                         let scheduled_at = resident
                             .instance
                             .open_step(activation)
                             .map_or(self.now, |step| step.scheduled_at);
-                        self.steps
-                            .insert((id, activation), OpenStep { attempt, function, scheduled_at });
+                        self.steps.insert(
+                            (id, activation),
+                            OpenStep { attempt, function, task, scheduled_at },
+                        );
                     }
                 }
                 Effect::SetTimer { activation, timer, at } => {
@@ -203,6 +208,7 @@ impl Replay {
         let at = Timestamp(commit.body.at_ms);
         let Some(Content::Batch(batch)) = commit.body.content else { return Ok(()) };
         let mut values = LargeValues::new();
+        let mut spans = Vec::new();
         for entry in batch.instances {
             let id = wire::instance_id(&entry.instance)?;
             for event in entry.events {
@@ -211,7 +217,11 @@ impl Replay {
                     wire::decode_event(event.clone(), values)
                 })
                 .await?;
-                self.trace(id, &event, at);
+                if !matches!(event, Event::InstanceStarted(_)) {
+                    // From the cache when this is the first that the log says of it since.
+                    self.instance(cache, id).await?;
+                }
+                spans.extend(self.spans(id, &event, at));
                 if let Event::InstanceStarted(started) = &event {
                     self.instances
                         .insert(id, (Instance::new(id, Arc::clone(started), at), Vec::new()));
@@ -225,27 +235,28 @@ impl Replay {
                 positions.push(commit.sequence);
             }
         }
+        if let Some(traces) = &self.engine.traces {
+            traces.write(spans);
+        }
         Ok(())
     }
 
-    /// Writes the spans of an event again: whether they went out before is not known.
-    fn trace(&self, id: InstanceId, event: &Event, at: Timestamp) {
-        let Some(traces) = &self.engine.traces else { return };
-        if clock::now().since(at).0
-            > u64::try_from(limits::SPAN_REPLAY.as_millis()).unwrap_or(u64::MAX)
-        {
-            return;
+    /// The spans of an event once more: whether they went out before is not known.
+    fn spans(&self, id: InstanceId, event: &Event, at: Timestamp) -> Vec<traces::Span> {
+        let age_ms = u128::from(clock::now().since(at).0);
+        if self.engine.traces.is_none() || age_ms > limits::SPAN_REPLAY.as_millis() {
+            return Vec::new();
         }
         if let Event::InstanceStarted(started) = event {
-            traces.write(traces::start(id, started, at));
-        } else if let Some((before, _)) = self.instances.get(&id) {
-            let definition = self.engine.definitions.by_hash(before.started.workflow);
-            let function = |activation: ActivationId| {
-                let task = before.activations.get(&activation)?.task;
-                definition.as_ref()?.workflow.task(task)?.kind.function().cloned()
-            };
-            traces.write(traces::spans(before, function, event, at));
+            return traces::start(id, started, at);
         }
+        let Some((before, _)) = self.instances.get(&id) else { return Vec::new() };
+        let definition = self.engine.definitions.by_hash(before.started.workflow);
+        let task = |activation: ActivationId| {
+            let task = before.activations.get(&activation)?.task;
+            definition.as_ref()?.workflow.task(task)
+        };
+        traces::spans(before, task, event, at)
     }
 
     async fn instance(

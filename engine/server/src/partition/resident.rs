@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use baton_core::{ActivationId, Instance, workflow::Function};
+use baton_core::{
+    ActivationId, Instance,
+    workflow::{Function, Task},
+};
 use tokio::time::Instant;
 
 use crate::definitions::Definition;
@@ -34,8 +37,13 @@ impl Resident {
 
     /// What the workers offer for an open activation.
     pub(super) fn function(&self, activation: ActivationId) -> Option<&Function> {
+        self.task(activation)?.kind.function()
+    }
+
+    /// The task of an open activation.
+    pub(super) fn task(&self, activation: ActivationId) -> Option<&Task> {
         let task = self.instance.activations.get(&activation)?.task;
-        self.definition.workflow.task(task)?.kind.function()
+        self.definition.workflow.task(task)
     }
 
     pub(super) fn appended(&mut self, sequence: u64) {

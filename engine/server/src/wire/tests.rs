@@ -1,0 +1,110 @@
+//! What is written is what is read, whatever it holds.
+
+use std::sync::Arc;
+
+use baton_core::{
+    ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId, Timestamp,
+    event::{Report, Started},
+    workflow::{Hash, Name},
+};
+
+use super::*;
+
+fn started(input: Json) -> Arc<Started> {
+    Arc::new(Started {
+        workflow: Hash([9; 32]),
+        name: Name { namespace: "finance".into(), name: "pay".into(), version: "1.2.3".into() },
+        input,
+        key: "key".into(),
+        labels: [("team".into(), "blue".into())].into(),
+        traceparent: "".into(),
+    })
+}
+
+fn error() -> WorkflowError {
+    WorkflowError {
+        kind: "urn:broken".into(),
+        status: 503,
+        title: Some("Broken".into()),
+        detail: None,
+        instance: Some("/do/0/pay".into()),
+    }
+}
+
+/// One of each kind, in an order that an instance could live through.
+fn story() -> Vec<Event> {
+    let (step, root) = (ActivationId(1), ActivationId::ROOT);
+    let json = |text: &str| Json::from_text(text);
+    let entered = |activation, parent, task| Event::TaskEntered {
+        activation,
+        parent,
+        task: TaskId(task),
+        raw_input: Some(json(r#"{"a":1}"#)),
+        input: Some(json("[1.50]")),
+        deadline: Some(Timestamp(99)),
+        branch: 0,
+    };
+    let report = Report { worker: "w".into(), service: "s".into(), started: Timestamp(3), finished: Timestamp(4) };
+    vec![
+        entered(root, root, 0),
+        Event::TaskSkipped { parent: root, task: TaskId(1), next: Next::Task(TaskId(2)) },
+        entered(step, root, 2),
+        Event::StepScheduled { activation: step, attempt: Attempt(1), arguments: Some(json("2")) },
+        Event::StepFailed {
+            activation: step,
+            attempt: Attempt(1),
+            error: error(),
+            retry_at: Some(Timestamp(50)),
+            report: report.clone(),
+        },
+        Event::StepScheduled { activation: step, attempt: Attempt(2), arguments: None },
+        Event::StepCompleted { activation: step, attempt: Attempt(2), output: json("\"ü\""), report },
+        Event::TaskCompleted { activation: step, output: None, context: Some(json("{}")), next: Next::Task(TaskId(3)) },
+        entered(ActivationId(2), root, 3),
+        Event::LoopStarted { activation: ActivationId(2), items: vec![json("1"), json("{\"b\": [2]}"), json("1e400")] },
+        Event::LoopIterated { activation: ActivationId(2), index: 0 },
+        Event::TaskCompleted { activation: ActivationId(2), output: Some(json("7")), context: None, next: Next::Exit },
+        entered(ActivationId(3), root, 4),
+        Event::ForkStarted { activation: ActivationId(3), branches: 2, compete: false },
+        entered(ActivationId(4), ActivationId(3), 5),
+        Event::TimerStarted { activation: ActivationId(4), fire_at: Timestamp(1_000) },
+        Event::TimerFired { activation: ActivationId(4) },
+        Event::TaskFaulted { activation: ActivationId(4), error: error() },
+        Event::RetryScheduled { activation: ActivationId(3), attempt: Attempt(1), error: error(), fire_at: Timestamp(7) },
+        Event::ErrorCaught { activation: ActivationId(3), error: error() },
+        Event::InstanceSuspended { reason: "look".into() },
+        Event::InstanceResumed,
+        Event::InstanceCancelled { reason: "enough".into(), terminated: true },
+        Event::InstanceRerun { task: TaskId(2), input: json("{}"), context: json("null") },
+        Event::InstanceFaulted { error: error() },
+    ]
+}
+
+#[test]
+fn every_event_and_every_state_comes_back() {
+    let mut instance = Instance::new(InstanceId([1; 16]), started(Json::from_text("{}")), Timestamp(1));
+    let mut large = LargeValues::new();
+    for event in story() {
+        let encoded = encode_event(&event, &mut large);
+        assert_eq!(decode_event(encoded, &LargeValues::new()).unwrap(), event);
+        baton_core::apply(&mut instance, &event, Timestamp(2));
+        let state = encode_state(&instance, &mut large);
+        let decoded = decode_state(&state, &LargeValues::new()).unwrap();
+        assert_eq!(decoded, instance, "after {event:?}");
+        assert_eq!(encode_state(&decoded, &mut large), state, "the bytes are canonical");
+    }
+    assert!(large.is_empty());
+}
+
+#[test]
+fn a_large_value_stands_elsewhere_under_its_hash() {
+    let value = Json::from_text(format!("\"{}\"", "x".repeat(limits::INLINE_VALUE_BYTES_MAX)));
+    let event = Event::InstanceStarted(started(value.clone()));
+    let mut large = LargeValues::new();
+    let encoded = encode_event(&event, &mut large);
+    assert_eq!(large.values().collect::<Vec<_>>(), [&value]);
+    let missing = decode_event(encoded.clone(), &LargeValues::new()).unwrap_err();
+    let Error::LargeValue(sha256) = missing else { panic!("{missing}") };
+    assert!(large.contains_key(&sha256));
+    assert_eq!(decode_event(encoded, &large).unwrap(), event);
+}
