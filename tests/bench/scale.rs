@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use baton_proto::v1::{GetRequest, ListRequest, StartAndWaitRequest, StartRequest, Status};
-use baton_tests::{Api, Cluster, DEADLINE, Setup, clock};
+use baton_tests::{Api, Cluster, DEADLINE, Setup, clock, eventually};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -54,6 +54,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     let began = Instant::now();
     let ids = start(&cluster, arguments.instances).await?;
     let seconds = began.elapsed().as_secs_f64();
+    open_instances(&api, arguments.instances).await?;
     say(&format!("{} instances wait, started in {seconds:.1} s", ids.len()));
     let engine = usage::id(&cluster.batond.process)?;
     let rss_mib = settled_rss_mib(engine).await?;
@@ -64,7 +65,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     say(&format!("ready {recovery_s:.2} s after a kill"));
     let recovery_without_cache_s = self::recovery_s(&mut cluster, Cache::Deleted).await?;
     say(&format!("ready {recovery_without_cache_s:.2} s after a kill, without its cache"));
-    let open = open_instances(&api).await?;
+    let open = open_instances(&api, arguments.instances).await?;
     let rss_recovered_mib = settled_rss_mib(usage::id(&cluster.batond.process)?).await?;
 
     let asked = ask(&cluster, &ids).await?;
@@ -173,9 +174,14 @@ async fn recovery_s(cluster: &mut Cluster, cache: Cache) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-async fn open_instances(api: &Api) -> Result<u64> {
-    let status = api.status().await?;
-    Ok(status.partitions.iter().map(|partition| partition.open_instances).sum())
+/// As the engine counts them; it tells its figures every second, so they are waited for.
+async fn open_instances(api: &Api, wanted: usize) -> Result<u64> {
+    eventually(DEADLINE, "the engine tells all its instances", async || {
+        let status = api.status().await?;
+        let open = status.partitions.iter().map(|partition| partition.open_instances).sum::<u64>();
+        Ok((open >= wanted as u64).then_some(open))
+    })
+    .await
 }
 
 /// Median and 99th percentile of each kind of question.

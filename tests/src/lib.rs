@@ -22,9 +22,12 @@
 
 pub mod api;
 pub mod batond;
+pub mod chaos;
 pub mod clock;
 pub mod cluster;
+pub mod effects;
 pub mod http;
+pub mod jaeger;
 pub mod lab;
 pub mod ledger;
 pub mod nats;
@@ -41,6 +44,7 @@ pub mod world;
 pub use api::Api;
 pub use batond::Batond;
 pub use cluster::{Cluster, Setup};
+pub use jaeger::Jaeger;
 pub use lab::Lab;
 pub use nats::Nats;
 pub use wait::{DEADLINE, eventually};

@@ -1,5 +1,6 @@
 //! The gRPC API: checks what comes in, asks the owner, shows what it answers.
 
+pub mod coded;
 mod definitions;
 mod engine;
 mod history;

@@ -31,6 +31,20 @@ pub enum Error {
     Prepare { what: String, reason: String },
 }
 
+impl Error {
+    /// Whether it may go better a moment later: the server is away, or not ready yet.
+    pub fn is_passing(&self) -> bool {
+        use async_nats::ConnectErrorKind as Kind;
+        match self {
+            Self::Connect { source, .. } => {
+                matches!(source.kind(), Kind::Io | Kind::Dns | Kind::TimedOut | Kind::MaxReconnects)
+            }
+            Self::TooOld { .. } => false,
+            Self::Prepare { .. } => true,
+        }
+    }
+}
+
 pub fn log_stream(partition: u32) -> String {
     format!("BATON_LOG_{partition}")
 }
@@ -101,7 +115,6 @@ pub struct Options {
 }
 
 impl Broker {
-    /// Connects, waiting for a server that is not there yet.
     ///
     /// # Errors
     /// [`Error`] says what can go wrong.
@@ -318,7 +331,9 @@ mod tests {
         let subject = work_subject(&function, id, ActivationId(12), Attempt(3));
         assert_eq!(subject, "baton.work.finance.pay.abababab-abab-abab-abab-abababababab.12.3");
         assert_eq!(parse_work_subject(&subject), Some((id, ActivationId(12), Attempt(3))));
-        for broken in ["baton.work.finance.pay", "baton.work.finance.pay.x.1.1", "baton.work.a.b.c.d"] {
+        for broken in
+            ["baton.work.finance.pay", "baton.work.finance.pay.x.1.1", "baton.work.a.b.c.d"]
+        {
             assert_eq!(parse_work_subject(broken), None, "{broken}");
         }
     }

@@ -55,11 +55,14 @@ pub const IDLE_RESIDENT_MAX: usize = 2_000;
 /// How long nothing must have happened to an instance before it leaves memory.
 pub const IDLE_AFTER: Duration = Duration::from_secs(10);
 
-/// How often what has changed is written to the cache.
+/// How often what has changed is written to the cache, when little has: lists are then that fresh.
 pub const CACHE_EVERY: Duration = Duration::from_millis(250);
 
-/// Instances that wait to be written to the cache before the partition writes sooner.
-pub const CACHE_CHANGES_MAX: usize = 5_000;
+/// What counts as little, in instances.
+pub const CACHE_CHANGES_FEW: usize = 200;
+
+/// How often when much has: most instances then end before they are written, and are written once.
+pub const CACHE_EVERY_BUSY: Duration = Duration::from_secs(1);
 
 /// How long the broker may take to answer an append before the owner asks what became of it.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -136,3 +139,6 @@ pub const SPAN_REPLAY: Duration = Duration::from_secs(600);
 
 /// When the queue is looked at again after the broker did not answer.
 pub const RECONCILE_AGAIN: Duration = Duration::from_millis(500);
+
+/// When NATS is tried again while it cannot be reached at the start.
+pub const REACH_AGAIN: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! `batond`: reads the settings, starts the parts, and stops them in order.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error as _, fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use baton_proto::v1::{
@@ -9,7 +9,7 @@ use baton_proto::v1::{
 };
 use baton_server::{
     Engine, Parts,
-    api::Api,
+    api::{Api, coded::Coded},
     broker::{self, Broker},
     cache::Cache,
     config::{Config, LogFormat},
@@ -22,9 +22,14 @@ use baton_server::{
 };
 use clap::Parser;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
 use tracing_subscriber::EnvFilter;
+
+// The system's allocator spent a third of the CPU on small values that one thread makes and another drops:
+// docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let config = Config::parse();
@@ -106,12 +111,8 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         name: name.clone(),
         replicas: usize::from(config.replicas),
     };
-    let broker = Broker::connect(&options).await?;
-    broker.prepare_work().await?;
-    let definitions = Definitions::open(&broker).await?;
-    let leases = Leases::open(&broker, Holder { id, name: name.clone() }).await?;
-    let objects = broker.objects().await?;
-    let tokens = Key::open(&broker).await?;
+    let Reached { broker, definitions, leases, objects, tokens } =
+        reach(&options, &Holder { id, name: name.clone() }).await?;
     let traces = Traces::from_env();
     Ok(Engine::new(Parts {
         name,
@@ -125,6 +126,43 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         traces,
         stop: stop.clone(),
     }))
+}
+
+/// What lies on NATS.
+struct Reached {
+    broker: Broker,
+    definitions: Definitions,
+    leases: Leases,
+    objects: async_nats::jetstream::object_store::ObjectStore,
+    tokens: Key,
+}
+
+/// Tries until NATS answers: it may be started after us, or be away just now.
+async fn reach(options: &broker::Options, holder: &Holder) -> Result<Reached, broker::Error> {
+    let mut told = String::new();
+    loop {
+        match open_all(options, holder.clone()).await {
+            Ok(reached) => return Ok(reached),
+            Err(error) if error.is_passing() => {
+                if told != error.to_string() {
+                    told = error.to_string();
+                    tracing::warn!(%error, cause = error.source(), "NATS is not ready, trying until it is");
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(limits::REACH_AGAIN).await;
+    }
+}
+
+async fn open_all(options: &broker::Options, holder: Holder) -> Result<Reached, broker::Error> {
+    let broker = Broker::connect(options).await?;
+    broker.prepare_work().await?;
+    let definitions = Definitions::open(&broker).await?;
+    let leases = Leases::open(&broker, holder).await?;
+    let objects = broker.objects().await?;
+    let tokens = Key::open(&broker).await?;
+    Ok(Reached { broker, definitions, leases, objects, tokens })
 }
 
 /// Of the data folder, which only one process can have open: the cache's own lock sees to that.
@@ -174,21 +212,23 @@ async fn serve_api(
             health.set_service_status("", status).await;
         }
     });
-    let api = Api::new(engine);
+    // Without it an answer of two packets waits 40 ms for the client's acknowledgement of the first.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let api = Api::new(Arc::clone(&engine));
     let message_bytes_max = 4 * 1024 * 1024;
+    let definitions =
+        DefinitionServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max);
+    let workflows =
+        WorkflowServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .concurrency_limit_per_connection(4_096)
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(
-            DefinitionServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max),
-        )
-        .add_service(
-            WorkflowServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max),
-        )
-        .add_service(EngineServiceServer::new(api))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .add_service(Coded::new(definitions, &engine))
+        .add_service(Coded::new(workflows, &engine))
+        .add_service(Coded::new(EngineServiceServer::new(api), &engine))
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
     reporting.abort();
     Ok(served?)

@@ -110,11 +110,20 @@ mod tests {
         let zero_trace = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
         let upper = CALLER.to_uppercase();
         let long = format!("{CALLER}-extra");
-        for text in ["", "00", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &zero_trace, &upper, &long] {
+        for text in [
+            "",
+            "00",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            &zero_trace,
+            &upper,
+            &long,
+        ] {
             assert_eq!(parse_traceparent(text), None, "{text}");
         }
         // A later version may have more parts.
-        assert!(parse_traceparent(&CALLER.replacen("00", "01", 1).replace("-01", "-01-more")).is_some());
+        assert!(
+            parse_traceparent(&CALLER.replacen("00", "01", 1).replace("-01", "-01-more")).is_some()
+        );
     }
 
     #[test]

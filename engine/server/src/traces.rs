@@ -379,7 +379,7 @@ fn data(
         span_kind: kind,
         name: name.into(),
         start_time: time(start),
-        end_time: time(end),
+        end_time: time(end).max(time(start) + SHORTEST),
         attributes,
         dropped_attributes_count: 0,
         events: opentelemetry_sdk::trace::SpanEvents::default(),
@@ -390,6 +390,10 @@ fn data(
             .build(),
     }
 }
+
+/// The log knows milliseconds. Jaeger warns of a span without a duration, in a mark on the span, by which it no longer
+/// sees that another is the same.
+const SHORTEST: Duration = Duration::from_micros(1);
 
 fn time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or_default())

@@ -143,6 +143,7 @@ impl Owner {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut slow_tick = tokio::time::interval(Duration::from_secs(1));
         slow_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut flushed_at = Instant::now();
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
             if in_flight.is_none() && !self.batch.is_empty() {
@@ -182,6 +183,7 @@ impl Owner {
                     let flushed = flush.take().expect("the guard saw one");
                     written?;
                     self.flushed(&flushed);
+                    flushed_at = Instant::now();
                 }
                 _ = requests.recv_many(&mut gathered, 256), if gathering => {
                     for request in gathered.drain(..) {
@@ -215,7 +217,9 @@ impl Owner {
                 () = wait_for(timer), if gathering && timer.is_some() => self.fire_due().await?,
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => self.go_on().await?,
                 _ = tick.tick() => {
-                    closing |= flush.is_none() && !self.dirty.is_empty();
+                    let due = self.dirty.len() <= limits::CACHE_CHANGES_FEW
+                        || flushed_at.elapsed() >= limits::CACHE_EVERY_BUSY;
+                    closing |= due && flush.is_none() && !self.dirty.is_empty();
                 }
                 _ = slow_tick.tick() => {
                     figures.send_replace(self.figures());

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use baton_core::{
-    ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId, Timestamp,
+    ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId,
+    Timestamp,
     event::{Report, Started},
     workflow::{Hash, Name},
 };
@@ -44,7 +45,12 @@ fn story() -> Vec<Event> {
         deadline: Some(Timestamp(99)),
         branch: 0,
     };
-    let report = Report { worker: "w".into(), service: "s".into(), started: Timestamp(3), finished: Timestamp(4) };
+    let report = Report {
+        worker: "w".into(),
+        service: "s".into(),
+        started: Timestamp(3),
+        finished: Timestamp(4),
+    };
     vec![
         entered(root, root, 0),
         Event::TaskSkipped { parent: root, task: TaskId(1), next: Next::Task(TaskId(2)) },
@@ -58,19 +64,42 @@ fn story() -> Vec<Event> {
             report: report.clone(),
         },
         Event::StepScheduled { activation: step, attempt: Attempt(2), arguments: None },
-        Event::StepCompleted { activation: step, attempt: Attempt(2), output: json("\"ü\""), report },
-        Event::TaskCompleted { activation: step, output: None, context: Some(json("{}")), next: Next::Task(TaskId(3)) },
+        Event::StepCompleted {
+            activation: step,
+            attempt: Attempt(2),
+            output: json("\"ü\""),
+            report,
+        },
+        Event::TaskCompleted {
+            activation: step,
+            output: None,
+            context: Some(json("{}")),
+            next: Next::Task(TaskId(3)),
+        },
         entered(ActivationId(2), root, 3),
-        Event::LoopStarted { activation: ActivationId(2), items: vec![json("1"), json("{\"b\": [2]}"), json("1e400")] },
+        Event::LoopStarted {
+            activation: ActivationId(2),
+            items: vec![json("1"), json("{\"b\": [2]}"), json("1e400")],
+        },
         Event::LoopIterated { activation: ActivationId(2), index: 0 },
-        Event::TaskCompleted { activation: ActivationId(2), output: Some(json("7")), context: None, next: Next::Exit },
+        Event::TaskCompleted {
+            activation: ActivationId(2),
+            output: Some(json("7")),
+            context: None,
+            next: Next::Exit,
+        },
         entered(ActivationId(3), root, 4),
         Event::ForkStarted { activation: ActivationId(3), branches: 2, compete: false },
         entered(ActivationId(4), ActivationId(3), 5),
         Event::TimerStarted { activation: ActivationId(4), fire_at: Timestamp(1_000) },
         Event::TimerFired { activation: ActivationId(4) },
         Event::TaskFaulted { activation: ActivationId(4), error: error() },
-        Event::RetryScheduled { activation: ActivationId(3), attempt: Attempt(1), error: error(), fire_at: Timestamp(7) },
+        Event::RetryScheduled {
+            activation: ActivationId(3),
+            attempt: Attempt(1),
+            error: error(),
+            fire_at: Timestamp(7),
+        },
         Event::ErrorCaught { activation: ActivationId(3), error: error() },
         Event::InstanceSuspended { reason: "look".into() },
         Event::InstanceResumed,
@@ -82,7 +111,8 @@ fn story() -> Vec<Event> {
 
 #[test]
 fn every_event_and_every_state_comes_back() {
-    let mut instance = Instance::new(InstanceId([1; 16]), started(Json::from_text("{}")), Timestamp(1));
+    let mut instance =
+        Instance::new(InstanceId([1; 16]), started(Json::from_text("{}")), Timestamp(1));
     let mut large = LargeValues::new();
     for event in story() {
         let encoded = encode_event(&event, &mut large);
