@@ -100,8 +100,10 @@ fn the_readme_names_targets_that_exist() {
     let makefile = read(&settings::root().join("Makefile"));
     let readme = read(&settings::root().join("README.md"));
     let is_target = |name: &str| makefile.lines().any(|line| line.starts_with(&format!("{name}:")));
-    let commands =
-        readme.lines().flat_map(|line| line.split('`')).filter_map(|part| part.strip_prefix("make "));
+    let commands = readme
+        .lines()
+        .flat_map(|line| line.split('`'))
+        .filter_map(|part| part.strip_prefix("make "));
     let names = commands
         .flat_map(str::split_whitespace)
         .filter(|word| !word.contains('='))

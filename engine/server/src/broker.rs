@@ -182,6 +182,11 @@ impl Broker {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    /// Copies of each stream.
+    pub fn replicas(&self) -> usize {
+        self.replicas
+    }
+
     pub fn server_version(&self) -> String {
         self.client.server_info().version
     }

@@ -185,12 +185,18 @@ impl Engine {
     pub fn weaknesses(&self) -> Vec<String> {
         let mut weaknesses = Vec::new();
         if self.dev {
-            weaknesses.push("development mode: anybody who reaches the API may do anything".into());
+            weaknesses.push("development mode".into());
         }
         let version = self.broker.server_version();
         if semver::Version::parse(&version).is_ok_and(|v| v < semver::Version::new(2, 15, 1)) {
             weaknesses.push(format!("nats-server {version} is older than 2.15.1"));
         }
+        if self.broker.replicas() < 3 {
+            weaknesses.push(
+                "one copy of each stream: what is acknowledged is as safe as one disk".into(),
+            );
+        }
+        weaknesses.push("no access control yet: whoever reaches the API may do anything".into());
         weaknesses
     }
 

@@ -47,6 +47,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.dev || config.listen.ip().is_loopback(),
+        "there is no access control yet, so {} is open to whoever reaches it: listen on loopback behind something that \
+         checks callers, or say --dev",
+        config.listen
+    );
     let stop = CancellationToken::new();
     stop_on_signal(&stop)?;
     let engine = tokio::select! {

@@ -196,7 +196,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
     let client = &engine.broker.client;
-    let announcements = client.queue_subscribe("baton.announce.*", "batond".into()).await?;
+    // Every engine must know every worker, also one that only stands by now: the worker takes the first answer.
+    let announcements = client.subscribe("baton.announce.*").await?;
     let queries = client.subscribe("baton.attempt.*").await?;
     let answers = answer_announcements(&engine, announcements);
     let attempts = answer_attempts(&engine, queries);

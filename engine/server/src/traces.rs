@@ -248,7 +248,7 @@ pub fn start(id: InstanceId, started: &Started, at: Timestamp) -> Vec<Span> {
             parent,
             SpanKind::Server,
             method.into(),
-            (at, at),
+            (time(at), time(at) + MOMENT),
             attributes,
         )
     };
@@ -308,7 +308,8 @@ pub fn attempt(
     };
     let status = if error.is_some() { Status::error("") } else { Status::Unset };
     let name = format!("publish {function}");
-    let times = (settled.scheduled_at, settled.at);
+    // Longer than its parent, so that nobody takes its lying outside of that for a clock that is off.
+    let times = (time(settled.scheduled_at), time(settled.at) + 2 * MOMENT);
     let mut published = data(
         id,
         traceparent,
@@ -332,7 +333,7 @@ pub fn attempt(
             SpanId::from_bytes(publish),
             SpanKind::Consumer,
             format!("process {function}"),
-            worked(report, times),
+            worked(report, settled),
             attributes,
         );
         processed.parent_span_is_remote = true;
@@ -345,12 +346,13 @@ pub fn attempt(
     spans
 }
 
-/// When the worker says that it worked; its clock may be off, and a span must not end before it begins.
-fn worked(report: &Report, otherwise: (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
-    if report.started.0 <= 0 || report.finished < report.started {
-        return otherwise;
-    }
-    (report.started, report.finished)
+/// When the worker says that it worked, moved to where it can have been: its clock may be off, but it began after the
+/// command had gone out, and had done it before the result was taken.
+fn worked(report: &Report, settled: &Settled<'_>) -> (SystemTime, SystemTime) {
+    let (earliest, latest) = (settled.scheduled_at.0, settled.at.0.max(settled.scheduled_at.0));
+    let took_ms = (report.finished.0.saturating_sub(report.started.0)).clamp(0, latest - earliest);
+    let start_ms = report.started.0.clamp(earliest, latest - took_ms);
+    (time(Timestamp(start_ms)), time(Timestamp(start_ms + took_ms)) + MOMENT)
 }
 
 #[expect(clippy::too_many_arguments, reason = "a span has that many parts")]
@@ -361,7 +363,7 @@ fn data(
     parent: SpanId,
     kind: SpanKind,
     name: String,
-    (start, end): (Timestamp, Timestamp),
+    (start, end): (SystemTime, SystemTime),
     attributes: Vec<KeyValue>,
 ) -> SpanData {
     let (trace, flags) = telemetry::parse_traceparent(traceparent)
@@ -378,8 +380,8 @@ fn data(
         parent_span_is_remote: false,
         span_kind: kind,
         name: name.into(),
-        start_time: time(start),
-        end_time: time(end).max(time(start) + SHORTEST),
+        start_time: start,
+        end_time: end,
         attributes,
         dropped_attributes_count: 0,
         events: opentelemetry_sdk::trace::SpanEvents::default(),
@@ -391,10 +393,37 @@ fn data(
     }
 }
 
-/// The log knows milliseconds. Jaeger warns of a span without a duration, in a mark on the span, by which it no longer
-/// sees that another is the same.
-const SHORTEST: Duration = Duration::from_micros(1);
+/// The log knows milliseconds, so that much may lie between a beginning and an end that it calls the same. A span without
+/// a duration would be marked by Jaeger as wrong, and then no longer look the same when it comes again.
+const MOMENT: Duration = Duration::from_micros(1);
 
 fn time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_lies_within_its_handoff_whatever_the_workers_clock_says() {
+        let function = Function { department: "finance".into(), name: "pay".into() };
+        let (scheduled_at, at) = (Timestamp(1_000), Timestamp(1_100));
+        let settled = Settled { function: &function, task: "pay", scheduled_at, at };
+        let cases = [
+            // As it was; before it; after it; longer than it; backwards; not known.
+            ((1_010, 1_030), (1_010, 1_030)),
+            ((10, 30), (1_000, 1_020)),
+            ((1_090, 1_110), (1_080, 1_100)),
+            ((0, 5_000), (1_000, 1_100)),
+            ((1_050, 1_040), (1_050, 1_050)),
+            ((0, 0), (1_000, 1_000)),
+        ];
+        for ((started, finished), (from, to)) in cases {
+            let (started, finished) = (Timestamp(started), Timestamp(finished));
+            let report = Report { worker: "w".into(), service: "s".into(), started, finished };
+            let wanted = (time(Timestamp(from)), time(Timestamp(to)) + MOMENT);
+            assert_eq!(worked(&report, &settled), wanted, "{report:?}");
+        }
+    }
 }

@@ -362,15 +362,16 @@ impl Owner {
                     self.look(id).await?.ok_or_else(|| Refusal::UnknownInstance(id.to_string()));
                 self.answer(reply, found);
             }
-            Request::Await { id, reply } => match self.look(id).await? {
-                None => self.answer(reply, Err(Refusal::UnknownInstance(id.to_string()))),
-                Some(instance) if instance.ended.is_some() => self.answer(reply, Ok(instance)),
-                Some(_) => {
+            Request::Await { id, reply } => {
+                if self.open.contains(&id) {
                     let waiters = self.waiters.entry(id).or_default();
                     waiters.retain(|waiter| !waiter.is_closed());
                     waiters.push(reply);
+                } else {
+                    let found = self.look(id).await?;
+                    self.answer(reply, found.ok_or_else(|| Refusal::UnknownInstance(id.to_string())));
                 }
-            },
+            }
             Request::Positions { id, watcher, reply } => {
                 let mut positions = self.cache.positions(&id.0)?;
                 if let Some(resident) = self.residents.get(&id) {
