@@ -18,7 +18,7 @@ use crate::expected::Outcome;
 /// How many requisitions are under way at once.
 const IN_FLIGHT: usize = 24;
 
-/// A step that was in a killed worker's hands comes back after the time that the broker leaves it to answer (30 s).
+/// A step that was in a killed worker's hands comes back after the time that the broker leaves it to answer (15 s).
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// One requisition's instance, at its end.
@@ -85,7 +85,7 @@ pub(crate) async fn all(
         process.restart()?;
         worker.ready = now_ms();
         worker.first_end = first_end(&mut ends, worker.restarted, total).await?;
-        say(bar, "the worker is back; what the dead one held comes back to it within 30 s");
+        say(bar, "the worker is back; what the dead one held comes back to it within 15 s");
         anyhow::Ok((engine, worker))
     };
     let (runs, (engine, worker)) = tokio::try_join!(run_all(&api, rows, bar, ended), kills)?;

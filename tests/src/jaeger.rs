@@ -38,6 +38,8 @@ pub struct Span {
     /// Unix microseconds.
     pub start_us: u64,
     pub duration_us: u64,
+    /// What Jaeger finds wrong with it.
+    pub warnings: Vec<String>,
 }
 
 impl Span {
@@ -181,6 +183,7 @@ struct WrittenSpan {
     start_time: u64,
     duration: u64,
     tags: Vec<Tag>,
+    warnings: Option<Vec<String>>,
     #[serde(rename = "processID")]
     process_id: String,
 }
@@ -223,6 +226,7 @@ impl WrittenSpan {
             tags: self.tags.iter().map(|tag| (tag.key.clone(), text(&tag.value))).collect(),
             start_us: self.start_time,
             duration_us: self.duration,
+            warnings: self.warnings.clone().unwrap_or_default(),
         })
     }
 }

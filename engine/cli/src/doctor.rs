@@ -81,7 +81,7 @@ fn problems(status: &StatusResponse, production: bool) -> Vec<Problem> {
         let hint = match partition.state.as_str() {
             "leading" => continue,
             "recovering" => "wait: it replays its log",
-            "fenced" => {
+            "standby" => {
                 "another engine has claimed this partition; stop one of the two, or give each its own"
             }
             "broken" => {
@@ -224,7 +224,7 @@ mod tests {
         let mut ill = well();
         ill.ready = false;
         ill.nats_version = "2.11.9".into();
-        ill.partitions[0].state = "fenced".into();
+        ill.partitions[0].state = "standby".into();
         ill.unserved_functions = vec!["finance.charge".into()];
         let said = problems(&ill, false);
         assert_eq!(said.len(), 4, "{said:?}");

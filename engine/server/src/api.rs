@@ -53,7 +53,6 @@ pub fn start_digest(started: &Started) -> [u8; 32] {
         hash.update(text);
     };
     part(&started.input);
-    part(&started.name.version);
     for (key, value) in &started.labels {
         part(key);
         part(value);

@@ -59,16 +59,13 @@ pub fn inbox_stream(partition: u32) -> String {
 
 /// Where the workers of a department send what concerns instances of a partition.
 pub fn result_subject(partition: u32, department: &str) -> String {
-    format!("baton.in.{partition}.result.{department}")
+    format!("baton.in.{partition}.{department}")
 }
 
 /// The department that a result subject belongs to.
 pub fn result_department(subject: &str) -> Option<&str> {
     let mut parts = subject.split('.').skip(3);
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("result"), Some(department), None) => Some(department),
-        _ => None,
-    }
+    parts.next().filter(|_| parts.next().is_none())
 }
 
 pub fn work_subject(
@@ -96,6 +93,20 @@ pub fn queue_consumer(department: &str, function: &str) -> String {
     format!("{department}-{function}")
 }
 
+/// Servers, separated by commas. A password in an address would stand in process lists and logs.
+fn addresses(urls: &str) -> Result<Vec<ServerAddr>, Error> {
+    let refuse =
+        |reason: &str| Error::Prepare { what: "the address of NATS".into(), reason: reason.into() };
+    let address = |url: &str| match url.trim().parse::<ServerAddr>() {
+        Ok(address) if address.has_user_pass() => Err(refuse(
+            "user and password are settings of their own, BATON_NATS_USER and BATON_NATS_PASSWORD",
+        )),
+        Ok(address) => Ok(address),
+        Err(_) => Err(refuse("it is not like nats://host:4222")),
+    };
+    urls.split(',').map(address).collect()
+}
+
 /// A connection to NATS, and whether it is up. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
@@ -110,6 +121,8 @@ pub struct Broker {
 pub struct Options {
     pub url: String,
     pub credentials: Option<std::path::PathBuf>,
+    pub user: Option<String>,
+    pub password: Option<String>,
     pub name: String,
     pub replicas: usize,
 }
@@ -157,12 +170,20 @@ impl Broker {
                 reason: error.to_string(),
             })?;
         }
-        let address: Vec<ServerAddr> =
-            options.url.split(',').filter_map(|part| part.trim().parse().ok()).collect();
+        if let Some(user) = &options.user {
+            connect = connect
+                .user_and_password(user.clone(), options.password.clone().unwrap_or_default());
+        }
+        let addresses = addresses(&options.url)?;
+        let shown = addresses
+            .iter()
+            .map(|a| format!("{}:{}", a.host(), a.port()))
+            .collect::<Vec<_>>()
+            .join(",");
         let client = connect
-            .connect(address)
+            .connect(addresses)
             .await
-            .map_err(|source| Error::Connect { url: options.url.clone(), source })?;
+            .map_err(|source| Error::Connect { url: shown, source })?;
         let version = client.server_info().version;
         let recent =
             semver::Version::parse(&version).is_ok_and(|v| v >= semver::Version::new(2, 12, 0));
@@ -346,7 +367,7 @@ mod tests {
     #[test]
     fn a_result_subject_belongs_to_one_department() {
         assert_eq!(result_department(&result_subject(3, "finance")), Some("finance"));
-        assert_eq!(result_department("baton.in.3.event.finance"), None);
-        assert_eq!(result_department("baton.in.3.result.finance.more"), None);
+        assert_eq!(result_department("baton.in.3"), None);
+        assert_eq!(result_department("baton.in.3.finance.more"), None);
     }
 }

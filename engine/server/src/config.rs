@@ -20,6 +20,12 @@ pub struct Config {
     /// Credentials file for NATS
     #[arg(long, env = "BATON_NATS_CREDENTIALS")]
     pub nats_credentials: Option<PathBuf>,
+    /// User for NATS
+    #[arg(long, env = "BATON_NATS_USER")]
+    pub nats_user: Option<String>,
+    /// Password for NATS; better set in the environment, where process lists do not show it
+    #[arg(long, env = "BATON_NATS_PASSWORD", hide_env_values = true)]
+    pub nats_password: Option<String>,
     /// Folder of the cache; deleting it while batond is stopped loses nothing
     #[arg(long, env = "BATON_DATA", default_value = ".baton/cache")]
     pub data: PathBuf,

@@ -14,7 +14,7 @@ pub enum Refusal {
     UnknownWorkflow(String),
     #[error("there is no instance {0}")]
     UnknownInstance(String),
-    #[error("the idempotency key was used with another input, workflow version or labels")]
+    #[error("the idempotency key was used with another input or other labels")]
     KeyConflict,
     #[error("{0}")]
     TooLarge(String),

@@ -14,9 +14,6 @@ pub const BATCH_DECISIONS: usize = 2_000;
 /// Things to do after one commit, answers to readers among them: each holds what it will say.
 pub const BATCH_ANSWERS: usize = 20_000;
 
-/// Bytes of a commit: NATS' default maximum payload less room for headers.
-pub const COMMIT_BYTES_MAX: usize = 1_000_000;
-
 /// Bytes of an instance's input: what one gRPC message may hold with room to spare.
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
@@ -31,9 +28,6 @@ pub const COMMAND_BYTES_MAX: usize = 1_000_000;
 
 /// Bytes of each text of a worker's failure; longer ones are cut.
 pub const FAILURE_TEXT_BYTES_MAX: usize = 4 * 1024;
-
-/// Depth of a JSON value from outside: the parsers recurse.
-pub const JSON_DEPTH_MAX: usize = 128;
 
 /// Bytes of an idempotency key.
 pub const KEY_BYTES_MAX: usize = 256;

@@ -196,7 +196,7 @@ impl Log {
         self.position.epoch = epoch;
         let claim = v1::Claim { epoch, engine: self.engine.clone() };
         let body = v1::CommitBody { at_ms, inbox_position, content: Some(Content::Claim(claim)) };
-        match self.append(&body).await {
+        match self.append(body.encode_to_vec()).await {
             Ok(position) => {
                 self.position = position;
                 Ok(true)
@@ -209,10 +209,9 @@ impl Log {
         }
     }
 
-    /// Appends a commit after the last one. The answer comes when the broker has stored it, however often it takes to
+    /// Appends a commit after the last one; `body` is an encoded [`v1::CommitBody`]. The answer comes when the broker has stored it, however often it takes to
     /// find that out; until then nothing else may be appended. The caller then sets [`Log::position`] to the answer.
-    pub fn append(&self, body: &v1::CommitBody) -> BoxFuture<'static, Result<Position, Error>> {
-        let body = body.encode_to_vec();
+    pub fn append(&self, body: Vec<u8>) -> BoxFuture<'static, Result<Position, Error>> {
         let header = v1::CommitHeader {
             partition: self.partition,
             index: self.position.sequence + 1,

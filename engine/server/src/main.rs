@@ -114,6 +114,8 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
     let options = broker::Options {
         url: config.nats.clone(),
         credentials: config.nats_credentials.clone(),
+        user: config.nats_user.clone(),
+        password: config.nats_password.clone(),
         name: name.clone(),
         replicas: usize::from(config.replicas),
     };

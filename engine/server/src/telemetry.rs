@@ -134,4 +134,18 @@ mod tests {
         assert_ne!(span(1, 1), span(2, 1));
         assert_ne!(process_span_id(span(1, 1)), span(1, 1));
     }
+
+    #[test]
+    fn the_span_of_the_work_is_the_one_that_workers_compute() {
+        let published = 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes();
+        assert_eq!(process_span_id(published), 0x1a30_2562_1a0d_5a6f_u64.to_be_bytes());
+    }
+
+    #[test]
+    fn a_caller_may_want_its_trace_not_to_be_recorded() {
+        let caller = "00-0193b0c47a007000800000000000000a-00f067aa0ba902b7-0";
+        assert!(is_unsampled(&format!("{caller}0")));
+        assert!(!is_unsampled(&format!("{caller}1")));
+        assert!(!is_unsampled(""));
+    }
 }

@@ -76,8 +76,15 @@ impl Traces {
         }
         let (messages, receiver) = mpsc::channel(limits::SPAN_BATCHES_WAITING_MAX);
         let room = Arc::new(Semaphore::new(limits::SPANS_WAITING_MAX));
-        tracing::info!(%endpoint, %service, "Traces go to a collector");
-        tokio::spawn(export(Exporters { endpoint, service, by_service: HashMap::new() }, receiver));
+        let mut exporters = Exporters { endpoint, service, by_service: HashMap::new() };
+        // An endpoint that is none is found out here, and said once.
+        exporters.of(&None)?;
+        tracing::info!(
+            endpoint = exporters.endpoint,
+            service = exporters.service,
+            "Traces go to a collector"
+        );
+        tokio::spawn(export(exporters, receiver));
         Some(Self { messages, room })
     }
 

@@ -41,6 +41,12 @@ impl Calm {
         world.api.deploy(CHECKED).await.unwrap();
         let id = world.run("plain", "{}").await.unwrap().id;
         let ends = log_ends(&world).await;
+        // Lists follow a moment after.
+        let listed = async || {
+            let listed = world.api.list(ListRequest::default()).await?;
+            Ok((listed.len() == 1).then_some(()))
+        };
+        eventually(DEADLINE, "the instance is listed", listed).await.unwrap();
         Self { world, ends, id }
     }
 

@@ -59,6 +59,9 @@ where
             {
                 engine.metrics.request_refused(code);
                 headers.insert(CODE_TRAILER, http::HeaderValue::from_static(code));
+                headers
+                    .entry(Status::GRPC_MESSAGE)
+                    .or_insert(http::HeaderValue::from_static("there is no such method"));
             }
             Ok(response)
         })
@@ -71,6 +74,18 @@ fn code_of(status: Code) -> Option<&'static str> {
         Code::Ok => None,
         Code::OutOfRange | Code::ResourceExhausted => Some("too-large"),
         Code::Unimplemented => Some("unknown-method"),
-        _ => Some("malformed-request"),
+        Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => Some("malformed-request"),
     }
 }

@@ -1,8 +1,11 @@
 //! What one commit will hold, and what must be done once the log has it.
 
-use baton_core::{ActivationId, Attempt, Event, InstanceId, workflow::Function};
+use baton_core::{ActivationId, Attempt, Event, InstanceId, Timestamp, workflow::Function};
 use baton_proto::v1;
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint},
+};
 
 use crate::{
     limits,
@@ -12,10 +15,11 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Batch {
-    pub instances: Vec<v1::InstanceEvents>,
+    /// The entries of a [`v1::Batch`] in the form that the log holds.
+    entries: Vec<u8>,
+    /// The instances of the entries, in order; one that was decided about twice is there twice.
+    pub instances: Vec<InstanceId>,
     pub large: LargeValues,
-    pub bytes: usize,
-    pub decisions: usize,
     pub after: Vec<After>,
     pub spans: Vec<Span>,
 }
@@ -34,9 +38,14 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= limits::BATCH_BYTES
-            || self.decisions >= limits::BATCH_DECISIONS
+        self.bytes() >= limits::BATCH_BYTES
+            || self.instances.len() >= limits::BATCH_DECISIONS
             || self.after.len() >= limits::BATCH_ANSWERS
+    }
+
+    /// Of its events.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.len()
     }
 
     /// The commands that will go out.
@@ -48,11 +57,50 @@ impl Batch {
     }
 
     pub(super) fn add(&mut self, instance: InstanceId, events: &[Event]) {
-        let events: Vec<_> =
+        let events =
             events.iter().map(|event| wire::encode_event(event, &mut self.large)).collect();
         let entry = v1::InstanceEvents { instance: instance.0.to_vec(), events };
-        self.bytes += entry.encoded_len() + 8;
-        self.decisions += 1;
-        self.instances.push(entry);
+        prost::encoding::message::encode(ENTRIES_FIELD, &entry, &mut self.entries);
+        self.instances.push(instance);
+    }
+
+    /// The body of the commit that holds this batch, and nothing of it here any more.
+    pub(super) fn take_body(&mut self, at: Timestamp, inbox_position: u64) -> Vec<u8> {
+        let mut body =
+            v1::CommitBody { at_ms: at.0, inbox_position, content: None }.encode_to_vec();
+        let entries = std::mem::take(&mut self.entries);
+        encode_key(BATCH_FIELD, WireType::LengthDelimited, &mut body);
+        encode_varint(entries.len() as u64, &mut body);
+        body.extend_from_slice(&entries);
+        body
+    }
+}
+
+/// `CommitBody.batch` and `Batch.instances` in log.proto.
+const BATCH_FIELD: u32 = 4;
+const ENTRIES_FIELD: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use baton_core::Json;
+    use v1::commit_body::Content;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_those_of_the_message() {
+        let mut batch = Batch::default();
+        let output = Json::from_text("1");
+        for byte in [1, 2] {
+            batch.add(
+                InstanceId([byte; 16]),
+                &[Event::InstanceCompleted { output: output.clone() }],
+            );
+        }
+        let body = batch.take_body(Timestamp(5), 7);
+        let decoded = v1::CommitBody::decode(body.as_slice()).unwrap();
+        let Some(Content::Batch(entries)) = &decoded.content else { panic!("{decoded:?}") };
+        assert_eq!((decoded.at_ms, decoded.inbox_position, entries.instances.len()), (5, 7, 2));
+        assert_eq!(decoded.encode_to_vec(), body);
     }
 }

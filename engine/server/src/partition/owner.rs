@@ -17,7 +17,6 @@ use baton_core::{
     ActivationId, Attempt, Command, Effect, Event, Instance, InstanceId, Rejection, Timestamp,
     command::Timer, workflow::Function,
 };
-use baton_proto::v1::{self, commit_body::Content};
 use futures::{FutureExt, StreamExt};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -59,6 +58,8 @@ pub(super) struct Owner {
     pub(super) inbox_committed: u64,
     /// The queue is to be compared with the log once the inbox has been taken up to here.
     pub(super) reconcile_after: Option<u64>,
+    /// The inbox is to be read from [`Owner::inbox_position`] again.
+    pub(super) inbox_anew: bool,
     pub(super) unfinished: VecDeque<InstanceId>,
     pub(super) batch: Batch,
     pub(super) now: Timestamp,
@@ -78,6 +79,7 @@ struct InFlight {
     answer: Pin<Box<dyn Future<Output = Result<log::Position, Exit>> + Send>>,
     batch: Batch,
     began: Instant,
+    bytes: usize,
     inbox_position: u64,
 }
 
@@ -104,6 +106,7 @@ impl Owner {
             inbox_position: 0,
             inbox_committed: 0,
             reconcile_after: None,
+            inbox_anew: false,
             unfinished: VecDeque::new(),
             batch: Batch::default(),
             now: Timestamp::default(),
@@ -156,6 +159,9 @@ impl Owner {
                 }
                 closing = stopping;
             }
+            if std::mem::take(&mut self.inbox_anew) {
+                inbox = self.open_inbox().await?;
+            }
             if self.reconcile_after.is_some_and(|sequence| sequence <= self.inbox_position) {
                 self.reconcile_after = None;
                 self.reconcile().await?;
@@ -170,7 +176,7 @@ impl Owner {
                     self.inbox_committed = landed.inbox_position;
                     let metrics = &self.engine.metrics;
                     if !landed.batch.instances.is_empty() {
-                        metrics.committed(landed.began.elapsed(), landed.batch.bytes);
+                        metrics.committed(landed.began.elapsed(), landed.bytes);
                     }
                     self.landed(position.sequence, landed.batch).await;
                 }
@@ -276,20 +282,11 @@ impl Owner {
         let objects = self.engine.objects.clone();
         let large = std::mem::take(&mut batch.large);
         let position = self.log.position;
+        let bytes = batch.bytes();
         let answer: Pin<Box<dyn Future<Output = _> + Send>> = if batch.instances.is_empty() {
             Box::pin(std::future::ready(Ok(position)))
         } else {
-            let body = v1::CommitBody {
-                at_ms: self.now.0,
-                inbox_position: self.inbox_position,
-                content: Some(Content::Batch(v1::Batch {
-                    instances: std::mem::take(&mut batch.instances),
-                })),
-            };
-            let append = self.log.append(&body);
-            if let Some(Content::Batch(content)) = body.content {
-                batch.instances = content.instances;
-            }
+            let append = self.log.append(batch.take_body(self.now, self.inbox_position));
             Box::pin(async move {
                 if !large.is_empty() {
                     large::store(&objects, large).await?;
@@ -299,18 +296,17 @@ impl Owner {
         };
         let inbox_position =
             if batch.instances.is_empty() { self.inbox_committed } else { self.inbox_position };
-        InFlight { answer, batch, began: Instant::now(), inbox_position }
+        InFlight { answer, batch, bytes, began: Instant::now(), inbox_position }
     }
 
     /// The log has answered: now the world may know.
     async fn landed(&mut self, sequence: u64, batch: Batch) {
-        for entry in &batch.instances {
-            let Ok(id) = crate::wire::instance_id(&entry.instance) else { continue };
-            if let Some(resident) = self.residents.get_mut(&id) {
+        for id in &batch.instances {
+            if let Some(resident) = self.residents.get_mut(id) {
                 resident.appended(sequence);
             }
             if !self.watchers.is_empty()
-                && let Some(watchers) = self.watchers.get_mut(&id)
+                && let Some(watchers) = self.watchers.get_mut(id)
             {
                 // Who lags behind or has gone is dropped, and reads the history again.
                 watchers.retain(|watcher| watcher.try_send(sequence).is_ok());
@@ -322,8 +318,10 @@ impl Owner {
         for after in batch.after {
             match after {
                 After::Dispatch { instance, step, attempt } => {
-                    if let Some(resident) = self.residents.get(&instance) {
-                        self.work.dispatch(resident, instance, step, attempt, false).await;
+                    if let Some(resident) = self.residents.get(&instance)
+                        && !self.work.dispatch(resident, instance, step, attempt, false).await
+                    {
+                        self.refuse_command(instance, step, attempt);
                     }
                 }
                 After::Withdraw { instance, step, attempt, function } => {
@@ -369,7 +367,10 @@ impl Owner {
                     waiters.push(reply);
                 } else {
                     let found = self.look(id).await?;
-                    self.answer(reply, found.ok_or_else(|| Refusal::UnknownInstance(id.to_string())));
+                    self.answer(
+                        reply,
+                        found.ok_or_else(|| Refusal::UnknownInstance(id.to_string())),
+                    );
                 }
             }
             Request::Positions { id, watcher, reply } => {

@@ -25,6 +25,10 @@ pub(super) async fn recover(
     let broker = &engine.broker;
     broker.prepare_partition(partition).await.map_err(|error| Exit::Broker(error.to_string()))?;
     broker.prepare_work().await.map_err(|error| Exit::Broker(error.to_string()))?;
+    // Another engine may have taken deployments meanwhile.
+    if let Err(error) = engine.definitions.refresh().await {
+        return Err(Exit::Broker(error.to_string()));
+    }
     let mut log = log::Log::open(broker, partition, &engine.name).await?;
     let cache = engine.cache.partition(partition)?;
     let cached = resume_from_cache(&cache, partition, &mut log).await?;

@@ -6,7 +6,10 @@ use async_nats::{
     HeaderMap,
     jetstream::{self, context::PublishAckFuture, message::PublishMessage},
 };
-use baton_core::{ActivationId, Attempt, InstanceId, workflow::Function};
+use baton_core::{
+    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, error::Standard,
+    event::Report, workflow::Function,
+};
 use baton_proto::v1;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -52,7 +55,7 @@ impl Work {
     }
 
     /// Publishes the command of a step, unless the step has moved on meanwhile. `again`: somebody may have it in hand
-    /// already, and is to ask before he begins.
+    /// already, and is to ask before he begins. `false`: it is too large to be sent at all.
     pub(super) async fn dispatch(
         &mut self,
         resident: &Resident,
@@ -60,12 +63,12 @@ impl Work {
         step: ActivationId,
         attempt: Attempt,
         again: bool,
-    ) {
+    ) -> bool {
         let Some(open) = resident.instance.open_step(step).filter(|open| open.attempt == attempt)
         else {
-            return;
+            return true;
         };
-        let Some(function) = resident.function(step) else { return };
+        let Some(function) = resident.function(step) else { return true };
         let definition = &resident.definition;
         let task =
             resident.instance.activations.get(&step).and_then(|a| definition.workflow.task(a.task));
@@ -84,6 +87,9 @@ impl Work {
             workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
             ask_first: again,
         };
+        if command.encoded_len() > limits::COMMAND_BYTES_MAX {
+            return false;
+        }
         let mut headers = HeaderMap::new();
         headers.insert(
             telemetry::TRACEPARENT,
@@ -96,8 +102,19 @@ impl Work {
             Ok(confirmation) => self.unconfirmed.push(confirmation),
             Err(error) => {
                 tracing::warn!(%error, partition = self.partition, "A command was not sent");
+                self.reconcile_later();
             }
         }
+        true
+    }
+
+    /// Has the owner compare the queue with the log, in a moment.
+    fn reconcile_later(&self) {
+        let nudges = self.nudges.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(limits::RECONCILE_AGAIN).await;
+            let _ = nudges.send(Request::Reconcile).await;
+        });
     }
 
     /// Has somebody look whether what was published since has arrived.
@@ -170,10 +187,25 @@ impl Owner {
         let inbox =
             self.engine.broker.jetstream.get_stream(broker::inbox_stream(self.partition)).await;
         match inbox {
-            Ok(inbox) => self.reconcile_after = Some(inbox.cached_info().state.last_sequence),
+            Ok(inbox) => {
+                let last = inbox.cached_info().state.last_sequence;
+                if last < self.inbox_position {
+                    // It was made anew, or lost its end: what is in it now would be passed over as taken.
+                    tracing::warn!(
+                        partition = self.partition,
+                        last,
+                        taken = self.inbox_position,
+                        "The inbox ends before what was taken from it; it is read from its beginning"
+                    );
+                    self.inbox_position = 0;
+                    self.inbox_committed = 0;
+                    self.inbox_anew = true;
+                }
+                self.reconcile_after = Some(last);
+            }
             Err(error) => {
                 tracing::debug!(%error, "The inbox is not there yet");
-                self.try_again_later();
+                self.work.reconcile_later();
             }
         }
     }
@@ -186,7 +218,7 @@ impl Owner {
             return Ok(());
         }
         let Some(queued) = self.queued().await else {
-            self.try_again_later();
+            self.work.reconcile_later();
             return Ok(());
         };
         let missing: Vec<_> = wanted.into_iter().filter(|key| !queued.contains(key)).collect();
@@ -203,11 +235,30 @@ impl Owner {
         for (id, step, attempt) in missing.into_iter().filter(|key| !undecided.contains(key)) {
             if self.resident(id).await?.is_some() {
                 let resident = &self.residents[&id];
-                self.work.dispatch(resident, id, step, attempt, true).await;
+                if !self.work.dispatch(resident, id, step, attempt, true).await {
+                    self.refuse_command(id, step, attempt);
+                }
             }
         }
         self.work.confirm();
         Ok(())
+    }
+
+    /// The command is larger than a message may be: the step fails.
+    pub(super) fn refuse_command(
+        &mut self,
+        id: InstanceId,
+        activation: ActivationId,
+        attempt: Attempt,
+    ) {
+        let what = format!(
+            "the arguments have more than the {} bytes that a command holds",
+            limits::COMMAND_BYTES_MAX
+        );
+        let error = WorkflowError::standard(Standard::Runtime, "Command too large", &what);
+        let report = Report::default();
+        let _ = self
+            .decide(id, Command::FailStep { activation, attempt, error, retryable: false, report });
     }
 
     /// The commands of this partition in the queue; `None` when the broker does not tell.
@@ -228,13 +279,5 @@ impl Owner {
             }
         }
         Some(queued)
-    }
-
-    fn try_again_later(&self) {
-        let nudges = self.work.nudges.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(limits::RECONCILE_AGAIN).await;
-            let _ = nudges.send(Request::Reconcile).await;
-        });
     }
 }
