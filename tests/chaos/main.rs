@@ -53,11 +53,23 @@ fn print(report: &Report) -> Result<()> {
     let workers = report.kills.len() - engine - broker;
     let mut out = std::io::stdout().lock();
     writeln!(out, "seed                       {seed}")?;
-    writeln!(out, "kills (SIGKILL)            batond {engine}, workers {workers}, nats-server {broker}")?;
-    writeln!(out, "instances                  {instances} accepted, {instances} completed, 0 lost")?;
+    writeln!(
+        out,
+        "kills (SIGKILL)            batond {engine}, workers {workers}, nats-server {broker}"
+    )?;
+    writeln!(
+        out,
+        "instances                  {instances} accepted, {instances} completed, 0 lost"
+    )?;
     writeln!(out, "step results               {results_accepted} taken, 0 twice")?;
-    writeln!(out, "handlers' effects          {effects}, of which {effects_repeated} repeated before the step's result was taken, 0 after")?;
-    writeln!(out, "log                        {commits} commits, {claims} claims, {events} events")?;
+    writeln!(
+        out,
+        "handlers' effects          {effects}, of which {effects_repeated} repeated before the step's result was taken, 0 after"
+    )?;
+    writeln!(
+        out,
+        "log                        {commits} commits, {claims} claims, {events} events"
+    )?;
     writeln!(out, "replay from the start      byte-identical state of all instances")?;
     writeln!(out, "took                       {took_s:.1} s")?;
     Ok(())

@@ -49,6 +49,10 @@ async fn main() -> anyhow::Result<()> {
             Ok(Answer { n: arguments.n + 1 })
         }
     };
-    Worker::new(department).function("work", handler.clone()).function("more", handler).run().await?;
+    Worker::new(department)
+        .function("work", handler.clone())
+        .function("more", handler)
+        .run()
+        .await?;
     Ok(())
 }

@@ -98,13 +98,18 @@ pub async fn run(size: &Size, mut told: impl FnMut(String)) -> Result<Report> {
 
     let kills = victims(size.kills_each, &mut random);
     let moments = moments(size.instances, kills.len(), &mut random);
-    let work = (0..size.instances).map(|_| random.random_range(0..=WORK_MS_MAX)).collect::<Vec<_>>();
+    let work =
+        (0..size.instances).map(|_| random.random_range(0..=WORK_MS_MAX)).collect::<Vec<_>>();
     let (ended, mut ends) = watch::channel(0_usize);
     let killing = async {
         for (victim, moment) in kills.iter().zip(&moments) {
             ends.wait_for(|ended| ended >= moment).await.context("the instances")?;
             kill(&mut cluster, *victim, Duration::from_millis(random.random_range(0..500))).await?;
-            told(format!("{} of {} have ended; killed: {victim:?}", *ends.borrow(), size.instances));
+            told(format!(
+                "{} of {} have ended; killed: {victim:?}",
+                *ends.borrow(),
+                size.instances
+            ));
         }
         anyhow::Ok(())
     };
@@ -210,11 +215,7 @@ async fn expect_known_keys(
 
 /// No instance lost or doubled, each step's result taken once, and no handler run after that; answers how many
 /// effects were repetitions.
-fn check(
-    accepted: &BTreeMap<usize, String>,
-    replay: &Replay,
-    effects: &[Effect],
-) -> Result<usize> {
+fn check(accepted: &BTreeMap<usize, String>, replay: &Replay, effects: &[Effect]) -> Result<usize> {
     let ids = accepted.values().collect::<BTreeSet<_>>();
     ensure!(ids.len() == accepted.len(), "two keys gave the same instance");
     ensure!(ids.into_iter().eq(replay.instances.keys()), "the log has other instances");
@@ -227,7 +228,8 @@ fn check(
         ensure!(accepted.len() == STEPS, "{id} has {} results", accepted.len());
         for (step, attempt, taken_ms) in accepted {
             let ran = runs.get(&(id.as_str(), *step));
-            let ran = ran.with_context(|| format!("step {step} of {id} has a result, no effect"))?;
+            let ran =
+                ran.with_context(|| format!("step {step} of {id} has a result, no effect"))?;
             ensure!(
                 ran.iter().any(|effect| effect.attempt == *attempt),
                 "step {step} of {id}: attempt {attempt} was accepted but never ran"

@@ -142,7 +142,7 @@ impl Jaeger {
             bail!("Jaeger answered {status} to {path}: {body}");
         }
         let answer: Answer = serde_json::from_str(&body)?;
-        Ok(answer.data.into_iter().map(|trace| trace.trace_id).collect())
+        Ok(answer.data.into_iter().map(|trace| trace.id).collect())
     }
 
     async fn spans(&self, path: &str) -> Result<Vec<Span>> {
@@ -165,10 +165,9 @@ struct Answer {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Trace {
     #[serde(rename = "traceID")]
-    trace_id: String,
+    id: String,
     spans: Vec<WrittenSpan>,
     processes: BTreeMap<String, WrittenProcess>,
 }
@@ -214,10 +213,7 @@ impl WrittenSpan {
     fn read(&self, processes: &BTreeMap<String, WrittenProcess>) -> Result<Span> {
         let process = processes.get(&self.process_id).context("a span has a process")?;
         let parent = self.references.iter().find(|reference| reference.ref_type == "CHILD_OF");
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Ok(Span {
             id: self.span_id.clone(),
             name: self.operation_name.clone(),

@@ -36,7 +36,7 @@ pub struct Told {
     pub state: Vec<u8>,
     /// The idempotency key that started it.
     pub key: String,
-    /// Results that were taken, in order: step, attempt, and when, Unix milliseconds.
+    /// Results that were taken, in order: step, attempt, and when the log had it, Unix milliseconds.
     pub accepted: Vec<(u32, u32, i64)>,
     partition: u32,
 }
@@ -61,6 +61,8 @@ impl Replay {
         let options = Options {
             url: nats_url.to_owned(),
             credentials: None,
+            user: None,
+            password: None,
             name: "replay".to_owned(),
             replicas: 1,
         };
@@ -144,7 +146,7 @@ impl Replay {
                 for event in entry.events {
                     let decode = |values: &LargeValues| wire::decode_event(event.clone(), values);
                     let event = large::decode(&objects, &mut values, decode).await?;
-                    self.take(partition, id, &event, at)?;
+                    self.take(partition, id, &event, at, commit.stored_ms)?;
                 }
             }
         }
@@ -157,21 +159,21 @@ impl Replay {
         id: InstanceId,
         event: &Event,
         at: Timestamp,
+        stored_ms: i64,
     ) -> Result<()> {
         self.events += 1;
         let name = id.to_string();
         if let Event::InstanceStarted(started) = event {
             let instance = Instance::new(id, Arc::clone(started), at);
             let key = started.key.to_string();
-            let told =
-                Told { instance, state: Vec::new(), key, accepted: Vec::new(), partition };
+            let told = Told { instance, state: Vec::new(), key, accepted: Vec::new(), partition };
             ensure!(self.instances.insert(name, told).is_none(), "{id} starts twice");
             return Ok(());
         }
         let told = self.instances.get_mut(&name);
         let told = told.with_context(|| format!("{id} goes on before it has started"))?;
         if let Event::StepCompleted { activation, attempt, .. } = event {
-            told.accepted.push((activation.0, attempt.0, at.0));
+            told.accepted.push((activation.0, attempt.0, stored_ms));
         }
         baton_core::apply(&mut told.instance, event, at);
         Ok(())

@@ -7,8 +7,8 @@ pub fn lab(name: &str, tasks: &str) -> String {
 
 /// The same with a version.
 pub fn version(name: &str, version: &str, tasks: &str) -> String {
-    let tasks = tasks.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    let tasks = tasks.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
     format!(
-        "document:\n  dsl: '1.0.3'\n  namespace: lab\n  name: {name}\n  version: '{version}'\ndo:\n{tasks}"
+        "document:\n  dsl: '1.0.3'\n  namespace: lab\n  name: {name}\n  version: '{version}'\ndo:\n{tasks}\n"
     )
 }

@@ -8,8 +8,7 @@ use crate::wait::DEADLINE;
 use crate::{Api, Cluster, Setup, workflow};
 
 /// The functions that the lab serves.
-const SERVED: [&str; 6] =
-    ["lab.echo", "lab.add", "lab.flaky", "lab.fail", "lab.hold", "lab.large"];
+const SERVED: [&str; 6] = ["lab.echo", "lab.add", "lab.flaky", "lab.fail", "lab.hold", "lab.large"];
 
 /// Everything that a story needs, in the order in which it is to end.
 #[derive(Debug)]

@@ -5,9 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use baton_proto::v1::{
-    CancelRequest, HistoryEvent, Instance, ListRequest, Status, SuspendRequest,
-};
+use baton_proto::v1::{CancelRequest, HistoryEvent, Instance, ListRequest, Status, SuspendRequest};
 use baton_tests::replay::Replay;
 use baton_tests::world::start_request;
 use baton_tests::{DEADLINE, Setup, World, eventually};

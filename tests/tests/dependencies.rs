@@ -34,9 +34,12 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-fn names<'a>(package: &'a Value, wanted: impl Fn(&Value) -> bool) -> BTreeSet<&'a str> {
+fn names(package: &Value, wanted: impl Fn(&Value) -> bool) -> BTreeSet<&str> {
     let dependencies = package["dependencies"].as_array().unwrap().iter();
-    dependencies.filter(|found| wanted(found)).map(|found| found["name"].as_str().unwrap()).collect()
+    dependencies
+        .filter(|found| wanted(found))
+        .map(|found| found["name"].as_str().unwrap())
+        .collect()
 }
 
 #[test]

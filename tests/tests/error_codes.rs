@@ -8,38 +8,41 @@ use std::path::{Path, PathBuf};
 
 use baton_tests::settings;
 
-/// Headings of the page, and where their codes are born.
-const SECTIONS: [(&str, &[&str]); 3] = [
-    (
-        "## Requests",
-        &[
+/// A part of the page: where its codes are born, and what each follows there.
+struct Section {
+    heading: &'static str,
+    sources: &'static [&'static str],
+    before: &'static [&'static str],
+}
+
+const SECTIONS: [Section; 3] = [
+    Section {
+        heading: "## Requests",
+        sources: &[
             "engine/server/src/error.rs",
             "engine/server/src/api/coded.rs",
             "engine/core/src/command.rs",
         ],
-    ),
-    ("## Workers", &["engine/server/src/partition/intake.rs", "engine/server/src/registry.rs"]),
-    ("## Documents", &["engine/dsl/src"]),
-];
-
-/// What a code follows, in the order in which it is looked for.
-const BIRTHPLACES: [&str; 8] = [
-    "=> \"",
-    "Some(\"",
-    "refuse(\"",
-    "result_refused(\"",
-    "error(\"",
-    "error_hint(\"",
-    "warn(\"",
-    "findings.push((\"",
+        before: &["=> \"", "Some(\""],
+    },
+    Section {
+        heading: "## Workers",
+        sources: &["engine/server/src/partition/intake.rs", "engine/server/src/registry.rs"],
+        before: &["=> \"", "refuse(\"", "result_refused(\""],
+    },
+    Section {
+        heading: "## Documents",
+        sources: &["engine/dsl/src"],
+        before: &["error(\"", "error_hint(\"", "warn(\"", "findings.push((\""],
+    },
 ];
 
 #[test]
 fn every_code_is_explained_and_every_explanation_has_a_code() {
     let page = fs::read_to_string(settings::root().join("docs/errors.md")).unwrap();
     let explained = explained(&page);
-    for (heading, sources) in SECTIONS {
-        let born = sources.iter().flat_map(|source| codes(&settings::root().join(source)));
+    for Section { heading, sources, before } in SECTIONS {
+        let born = sources.iter().flat_map(|source| codes(&settings::root().join(source), before));
         let born = born.collect::<BTreeSet<_>>();
         assert!(!born.is_empty(), "{heading}");
         let none = BTreeSet::new();
@@ -50,7 +53,7 @@ fn every_code_is_explained_and_every_explanation_has_a_code() {
         let stray = found.difference(&born).collect::<Vec<_>>();
         assert!(missing.is_empty() && stray.is_empty(), "{heading}: {missing:?}, stray {stray:?}");
     }
-    let known = SECTIONS.map(|(heading, _)| heading).into_iter().collect::<BTreeSet<_>>();
+    let known = SECTIONS.map(|section| section.heading).into_iter().collect::<BTreeSet<_>>();
     assert_eq!(explained.keys().copied().collect::<BTreeSet<_>>(), known);
 }
 
@@ -74,7 +77,7 @@ fn explained(page: &str) -> BTreeMap<&str, BTreeSet<String>> {
 }
 
 /// The codes that a file, or the files of a folder, give out.
-fn codes(path: &Path) -> BTreeSet<String> {
+fn codes(path: &Path, before: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for file in files(path) {
         let text = fs::read_to_string(&file).unwrap();
@@ -82,8 +85,8 @@ fn codes(path: &Path) -> BTreeSet<String> {
         // Where rustfmt broke a call, the code stands on the next line.
         let lines = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         let lines = lines.replace("( \"", "(\"").replace("(( \"", "((\"");
-        for birthplace in BIRTHPLACES {
-            for (at, _) in lines.match_indices(birthplace) {
+        for birthplace in before {
+            for (at, _) in lines.match_indices(*birthplace) {
                 let rest = &lines[at + birthplace.len()..];
                 let code = rest.split('"').next().unwrap();
                 let ends = rest[code.len()..].trim_start_matches('"');

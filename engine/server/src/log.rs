@@ -37,6 +37,8 @@ pub enum Error {
 /// A commit that was read, checked against the one before it.
 pub struct Committed {
     pub sequence: u64,
+    /// When the broker stored it, Unix milliseconds by the broker's clock.
+    pub stored_ms: i64,
     pub body: v1::CommitBody,
 }
 
@@ -155,13 +157,18 @@ impl Log {
         let message = next
             .ok_or_else(|| self.unavailable("the reader was closed"))?
             .map_err(|e| self.unavailable(&e.to_string()))?;
-        let sequence =
-            message.info().map_err(|e| self.unavailable(&e.to_string()))?.stream_sequence;
-        self.check(sequence, message.payload.clone()).map(Some)
+        let info = message.info().map_err(|e| self.unavailable(&e.to_string()))?;
+        let stored_ms = info.published.unix_timestamp_nanos() / 1_000_000;
+        let body = self.check(info.stream_sequence, message.payload.clone())?;
+        Ok(Some(Committed {
+            sequence: info.stream_sequence,
+            stored_ms: i64::try_from(stored_ms).unwrap_or_default(),
+            body,
+        }))
     }
 
     /// Checks a commit against the one before it and goes on to it.
-    fn check(&mut self, sequence: u64, payload: Bytes) -> Result<Committed, Error> {
+    fn check(&mut self, sequence: u64, payload: Bytes) -> Result<v1::CommitBody, Error> {
         if sequence != self.position.sequence + 1 {
             return Err(self.broken(self.position.sequence + 1, "it is missing"));
         }
@@ -183,7 +190,7 @@ impl Log {
         let body = v1::CommitBody::decode(commit.body.as_slice())
             .map_err(|_| self.broken(sequence, "its body cannot be decoded"))?;
         self.position = Position { sequence, chain: chain_value(&header), epoch: header.epoch };
-        Ok(Committed { sequence, body })
+        Ok(body)
     }
 
     /// Takes the partition. The reader must have read to the end; `false`: there is more to read first.

@@ -1,8 +1,6 @@
 //! What workers say of themselves, and ask.
 
-use baton_proto::v1::{
-    Announcement, AnnouncementReply, AttemptQuery, FunctionOffer,
-};
+use baton_proto::v1::{Announcement, AnnouncementReply, AttemptQuery, FunctionOffer};
 use baton_tests::{Setup, World};
 use futures::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
@@ -63,7 +61,10 @@ async fn a_question_about_an_attempt_with_a_wrong_token_gets_no_answer() {
     let mut answers = client.subscribe(inbox.clone()).await.unwrap();
     let query = AttemptQuery { instance: vec![1; 16], step: 1, attempt: 1, token: vec![0; 16] };
     for payload in [query.encode_to_vec(), vec![0xff; 100], Vec::new()] {
-        client.publish_with_reply("baton.attempt.office", inbox.clone(), payload.into()).await.unwrap();
+        client
+            .publish_with_reply("baton.attempt.office", inbox.clone(), payload.into())
+            .await
+            .unwrap();
     }
     let counted = async || {
         let count = refused(batond, "baton_refused_results_total", "wrong-token").await;

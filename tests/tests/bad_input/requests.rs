@@ -149,7 +149,8 @@ async fn an_id_that_is_none_is_refused_everywhere() {
     let braced = format!("{{{}}}", calm.id);
     let simple = calm.id.replace('-', "");
     let ids = ["", "x", "💥", &braced, &simple, &"0".repeat(36), &"9".repeat(100_000)];
-    let cases = ids.map(|id| (id, invalid)).into_iter().chain([(here, unknown), (nowhere, unknown)]);
+    let cases =
+        ids.map(|id| (id, invalid)).into_iter().chain([(here, unknown), (nowhere, unknown)]);
     for (id, wanted) in cases {
         let mut api = calm.world.api.workflows.clone();
         let what = |method: &str| format!("{method} {}", &id[..id.len().min(40)]);
@@ -262,7 +263,8 @@ async fn a_document_that_is_none_is_refused() {
     };
     let invalid = ("invalid-workflow", Code::InvalidArgument);
     let bomb = format!("a: &a [{}]\nb: [*a, *a]", "1, ".repeat(1_000));
-    for source in ["", ":", "{", "- a\nb", "💥", "document: 1", "\u{0}", &bomb, &"[".repeat(50_000)] {
+    for source in ["", ":", "{", "- a\nb", "💥", "document: 1", "\u{0}", &bomb, &"[".repeat(50_000)]
+    {
         calm.refuses(&source[..source.len().min(20)], invalid, deploy(source)).await;
     }
     let large = ("too-large", Code::InvalidArgument);

@@ -105,7 +105,11 @@ fn result(command: &StepCommand, output: impl Into<Vec<u8>>) -> StepResult {
 }
 
 fn other_partition(subject: &str) -> String {
-    if subject.contains(".0.") { subject.replace(".0.", ".1.") } else { subject.replace(".1.", ".0.") }
+    if subject.contains(".0.") {
+        subject.replace(".0.", ".1.")
+    } else {
+        subject.replace(".1.", ".0.")
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ fn took(instance: &Instance) -> Duration {
 #[tokio::test]
 async fn a_timer_fires_once_and_not_early_although_the_engine_dies_meanwhile() {
     let mut world = World::begin(Setup::default()).await.unwrap();
-    let tasks = "- pause:\n    wait: { milliseconds: 1500 }\n- after:\n    call: add\n    with: { n: 1 }";
+    let tasks =
+        "- pause:\n    wait: { milliseconds: 1500 }\n- after:\n    call: add\n    with: { n: 1 }";
     world.deploy("pause", tasks).await.unwrap();
     let id = world.start("pause", "{}").await.unwrap();
     let waiting = world.api.get(&id).await.unwrap();

@@ -53,8 +53,7 @@ async fn lists_are_complete_newest_first_and_the_same_page_by_page() {
     let north = list(north).await.unwrap();
     assert_eq!(north.len(), 10);
     assert!(north.iter().all(|i| i.name == "long" && i.labels["region"] == "north"));
-    let waiting =
-        ListRequest { status: Status::Waiting.into(), ..ListRequest::default() };
+    let waiting = ListRequest { status: Status::Waiting.into(), ..ListRequest::default() };
     assert_eq!(list(waiting).await.unwrap().len(), 20);
     let since = ListRequest { started_after: all[9].started_at, ..ListRequest::default() };
     assert!((9..=11).contains(&list(since).await.unwrap().len()));

@@ -35,11 +35,17 @@ async fn large_inputs_and_outputs_come_back_whole_and_stay_out_of_the_log() {
     assert_eq!(output, json!({ "size": LARGE, "text": "x".repeat(LARGE) }));
 
     let history = world.api.history(&id).await.unwrap();
-    let values = history.iter().filter_map(|event| match event.event.as_ref()?.kind.as_ref()? {
-        Kind::InstanceStarted(started) => started.input.as_ref(),
-        Kind::StepCompleted(completed) => completed.output.as_ref(),
-        Kind::InstanceCompleted(completed) => completed.output.as_ref(),
-        _ => None,
+    let values = history.iter().filter_map(|event| {
+        let kind = event.event.as_ref()?.kind.as_ref()?;
+        if let Kind::InstanceStarted(started) = kind {
+            started.input.as_ref()
+        } else if let Kind::StepCompleted(completed) = kind {
+            completed.output.as_ref()
+        } else if let Kind::InstanceCompleted(completed) = kind {
+            completed.output.as_ref()
+        } else {
+            None
+        }
     });
     let values = values.map(|json| matches!(json.value, Some(JsonValue::Large(_))));
     assert_eq!(values.collect::<Vec<_>>(), [true; 5], "input, three results and the output");
@@ -56,5 +62,56 @@ async fn an_output_that_no_message_can_carry_faults_the_step() {
     world.deploy("huge", "- huge:\n    call: large\n    with: { bytes: 10000000 }").await.unwrap();
     let ended = world.run("huge", "{}").await.unwrap();
     assert_eq!(ended.error.unwrap().title(), "output-too-large");
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn many_values_just_below_the_claim_check_never_make_a_commit_too_large() {
+    let world = World::begin(Setup::default()).await.unwrap();
+    let tasks = "\
+- large:
+    call: large
+    with: { bytes: 60000, text: '${ .text }' }
+- both:
+    fork:
+      branches:
+        - left: { call: echo, with: { text: '${ .text }' } }
+        - right: { call: echo, with: { text: '${ .text }' } }
+- each:
+    for: { each: item, in: '[1, 2, 3]' }
+    do:
+      - echo: { call: echo, with: { n: '${ $item }', text: '${ .[0].text }' }, output: { as: '${ [.] }' } }";
+    world.deploy("medium", tasks).await.unwrap();
+    let input = json!({ "text": "i".repeat(60_000) }).to_string();
+    let starts = (0..100).map(|_| world.start("medium", &input));
+    let ids = futures::future::try_join_all(starts).await.unwrap();
+    for id in &ids {
+        world.api.completed(id, DEADLINE).await.unwrap();
+    }
+    // Its history has some megabytes: more than one answer may hold.
+    let history = world.api.history(&ids[0]).await.unwrap();
+    assert!(history.len() > 20);
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_history_of_many_megabytes_is_read_page_by_page() {
+    let world = World::begin(Setup::default()).await.unwrap();
+    let tasks = "\
+- each:
+    for: { each: item, in: '[range(60)]' }
+    do:
+      - echo: { call: large, with: { bytes: 60000, text: '${ $context.text // \"\" }' } }";
+    world.deploy("long", tasks).await.unwrap();
+    let ended = world.run("long", "{}").await.unwrap();
+    assert!(ended.output.len() > 60_000, "{:?}", ended.error);
+    let history = world.api.history(&ended.id).await.unwrap();
+    let results = history.iter().filter(|event| {
+        let kind = event.event.as_ref().and_then(|event| event.kind.as_ref());
+        matches!(kind, Some(Kind::StepCompleted(_)))
+    });
+    assert_eq!(results.count(), 60);
+    let numbers = history.iter().map(|event| event.number).collect::<Vec<_>>();
+    assert_eq!(numbers, (1..=history.len() as u64).collect::<Vec<_>>());
     world.end().await.unwrap();
 }
