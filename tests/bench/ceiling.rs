@@ -27,14 +27,23 @@ use tokio::task::JoinSet;
 use crate::bare::{self, Answer, Command, Length};
 use crate::load::{self, Load};
 use crate::meter::{Figures, Meter, Plan};
+use crate::usage;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Answers after which a partition commits although more are there.
 const ANSWERS_A_COMMIT_MAX: usize = 1_000;
 
+/// One round's figures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    pub(crate) figures: Figures,
+    /// Seconds of processor time per 1,000 steps, of the loop, its worker and the broker together.
+    pub(crate) cpu_s: f64,
+}
+
 /// One round on a fresh broker.
-pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<Figures> {
+pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<Round> {
     let folder = tempfile::Builder::new().prefix("baton-bare-").tempdir()?;
     let nats = Nats::start(folder.path(), sync_always).await?;
     let url = nats.url();
@@ -42,7 +51,7 @@ pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<F
     let partitions = if load == Load::Full { load::PARTITIONS } else { 1 };
     prepare(&bare::connect(&url).await?, partitions).await?;
     let mode = [("BENCH_WORKER", "bare")];
-    let _worker = WorkerProcess::start(folder.path(), &url, "bench-worker", "bare", &mode)?;
+    let worker = WorkerProcess::start(folder.path(), &url, "bench-worker", "bare", &mode)?;
     let meter = Arc::new(Meter::new(plan));
     let mut owners = JoinSet::new();
     for partition in 0..partitions {
@@ -51,8 +60,10 @@ pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<F
                 .await?;
         owners.spawn(owner.run());
     }
-    load::all(owners).await.context("the bare loop")?;
-    meter.figures()
+    let all = [usage::id(&worker.process)?, usage::id(&nats.process)?, std::process::id()];
+    let ((), cpu_s) = tokio::try_join!(load::all(owners), usage::cpu_spent_s(&meter, &all))?;
+    let figures = meter.figures()?;
+    Ok(Round { figures, cpu_s: cpu_s.iter().sum::<f64>() / load.steps_of(&figures) * 1e3 })
 }
 
 async fn prepare(jetstream: &jetstream::Context, partitions: u16) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The same loads on Baton: clients here, `batond`, its worker and its broker as processes of their own.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -84,28 +85,29 @@ async fn run(api: Api, load: Load, meter: Arc<Meter>) -> Result<()> {
 }
 
 async fn costs(cluster: &Cluster, meter: &Meter, load: Load) -> Result<Costs> {
-    let nats_folder = cluster.folder().join("nats");
     let engine = usage::id(&cluster.batond.process)?;
-    let worker = cluster.workers.first().context("there is a worker")?;
-    let all = [
-        engine,
-        usage::id(&worker.process)?,
-        usage::id(&cluster.nats.process)?,
-        std::process::id(),
-    ];
-    let cpu = || -> Result<Vec<f64>> { all.into_iter().map(usage::cpu_s).collect() };
-    meter.reached(Phase::Measuring).await?;
-    let (cpu_before, disk_before) = (cpu()?, usage::folder_bytes(&nats_folder));
-    meter.reached(Phase::Over).await?;
-    let (cpu_after, disk_after) = (cpu()?, usage::folder_bytes(&nats_folder));
-    let steps = float(meter.figures()?.completions) * f64::from(load.steps_a_completion());
-    let cpu_s = |process: usize| (cpu_after[process] - cpu_before[process]) / steps * 1e3;
+    let worker = usage::id(&cluster.workers.first().context("there is a worker")?.process)?;
+    let broker = usage::id(&cluster.nats.process)?;
+    let all = [engine, worker, broker, std::process::id()];
+    let folder = cluster.folder().join("nats");
+    let (cpu_s, disk_bytes) =
+        tokio::try_join!(usage::cpu_spent_s(meter, &all), disk_growth(meter, &folder))?;
+    let steps = load.steps_of(&meter.figures()?);
+    let cpu_s = |process: usize| cpu_s[process] / steps * 1e3;
     Ok(Costs {
         engine_cpu_s: cpu_s(0),
         worker_cpu_s: cpu_s(1),
         broker_cpu_s: cpu_s(2),
         client_cpu_s: cpu_s(3),
-        disk_bytes: (float(disk_after) - float(disk_before)) / steps,
+        disk_bytes: disk_bytes / steps,
         rss_mib: usage::rss_peak_mib(engine)?,
     })
+}
+
+/// In bytes, while the meter measures.
+async fn disk_growth(meter: &Meter, folder: &Path) -> Result<f64> {
+    meter.reached(Phase::Measuring).await?;
+    let before = usage::folder_bytes(folder);
+    meter.reached(Phase::Over).await?;
+    Ok(float(usage::folder_bytes(folder)) - float(before))
 }

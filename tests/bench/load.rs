@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
-use crate::meter::Plan;
+use crate::meter::{Figures, Plan, float};
 
 pub(crate) const PARTITIONS: u16 = 2;
 
@@ -49,11 +49,16 @@ impl Load {
     }
 
     /// Steps behind one completion.
-    pub(crate) fn steps_a_completion(self) -> u32 {
+    fn steps_a_completion(self) -> u32 {
         match self {
             Self::Full | Self::Alone => STEPS,
             Self::FanOut => 1_000,
         }
+    }
+
+    /// All steps behind what was measured.
+    pub(crate) fn steps_of(self, figures: &Figures) -> f64 {
+        float(figures.completions) * f64::from(self.steps_a_completion())
     }
 
     /// How much is measured.

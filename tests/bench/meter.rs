@@ -36,12 +36,6 @@ pub(crate) struct Figures {
     pub(crate) p99_ms: f64,
 }
 
-impl Figures {
-    pub(crate) fn per_second(&self) -> f64 {
-        float(self.completions) / self.seconds
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Meter {
     plan: Plan,

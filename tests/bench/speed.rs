@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 /// The rounds of one case.
 struct Measured {
     case: Case,
-    bare: Vec<Figures>,
+    bare: Vec<ceiling::Round>,
     baton: Vec<Round>,
 }
 
@@ -80,7 +80,7 @@ async fn measure(case: Case, rounds: u32, quick: bool) -> Result<Measured> {
         say(&format!(
             "{}, round {round} of {rounds}: bare loop {}, Baton {}",
             case.title(),
-            case.shown(&bare),
+            case.shown(&bare.figures),
             case.shown(&baton.figures)
         ));
         measured.bare.push(bare);
@@ -117,9 +117,7 @@ impl Case {
     /// The figure that counts, in its unit.
     fn figure(self, figures: &Figures) -> f64 {
         match self {
-            Self::Full | Self::SyncAlways => {
-                figures.per_second() * f64::from(self.load().steps_a_completion())
-            }
+            Self::Full | Self::SyncAlways => self.load().steps_of(figures) / figures.seconds,
             Self::Alone | Self::FanOut => figures.p50_ms,
         }
     }
@@ -139,7 +137,7 @@ impl Case {
 
 impl Measured {
     fn bare(&self) -> f64 {
-        median(self.bare.iter().map(|figures| self.case.figure(figures)))
+        median(self.bare.iter().map(|round| self.case.figure(&round.figures)))
     }
 
     fn baton(&self) -> f64 {
@@ -194,6 +192,10 @@ impl Measured {
         report.add("worker_cpu_s_per_1000_steps", cost(|costs| costs.worker_cpu_s), Bar::None);
         report.add("nats_cpu_s_per_1000_steps", cost(|costs| costs.broker_cpu_s), Bar::None);
         report.add("client_cpu_s_per_1000_steps", cost(|costs| costs.client_cpu_s), Bar::None);
+        // With those of the engine, its worker, the broker and the clients it says what a ratio would be on a machine
+        // that others use, too.
+        let bare = median(self.bare.iter().map(|round| round.cpu_s));
+        report.add("ceiling_cpu_s_per_1000_steps", bare, Bar::None);
         report.add("disk_bytes_per_step", cost(|costs| costs.disk_bytes), Bar::None);
         report.add("rss_mib", cost(|costs| costs.rss_mib), Bar::None);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use baton_tests::process::Process;
 
-use crate::meter::float;
+use crate::meter::{Meter, Phase, float};
 
 /// Linux counts processor time in hundredths of a second for programs, whatever it does inside.
 const TICKS_A_SECOND: f64 = 100.0;
@@ -17,7 +17,7 @@ pub(crate) fn id(process: &Process) -> Result<u32> {
 }
 
 /// Seconds of processor time, of the program and of the kernel for it.
-pub(crate) fn cpu_s(process: u32) -> Result<f64> {
+fn cpu_s(process: u32) -> Result<f64> {
     let text = read(process, "stat")?;
     // The second field, the name, is the only one that may hold blanks.
     let (_, fields) = text.rsplit_once(')').context("a stat has a name")?;
@@ -26,6 +26,15 @@ pub(crate) fn cpu_s(process: u32) -> Result<f64> {
         ticks += field.parse::<u64>().context("a time in stat")?;
     }
     Ok(float(ticks) / TICKS_A_SECOND)
+}
+
+/// Seconds of processor time that each of the processes takes while the meter measures.
+pub(crate) async fn cpu_spent_s(meter: &Meter, processes: &[u32]) -> Result<Vec<f64>> {
+    let all = || processes.iter().map(|process| cpu_s(*process)).collect::<Result<Vec<_>>>();
+    meter.reached(Phase::Measuring).await?;
+    let before = all()?;
+    meter.reached(Phase::Over).await?;
+    Ok(all()?.into_iter().zip(before).map(|(after, before)| after - before).collect())
 }
 
 /// Resident memory now.

@@ -1,6 +1,6 @@
 //! The only place where an instance changes. It decides nothing, and reads neither the workflow nor an expression.
 
-use alloc::{sync::Arc, vec};
+use alloc::{boxed::Box, sync::Arc, vec};
 
 use crate::{
     error::Error,
@@ -158,7 +158,7 @@ fn enter(instance: &mut Instance, id: ActivationId, mut entered: Activation) {
         entered.value = root.value;
         ready = root.ready;
     }
-    instance.activations.insert(id, entered);
+    instance.activations.insert(id, Box::new(entered));
     // Numbers are never used again, not even after a rerun.
     instance.next_activation = instance.next_activation.max(id.next());
     set_ready(instance, id, ready);
@@ -326,6 +326,6 @@ fn rerun(instance: &mut Instance, task: TaskId, input: &Json, context: &Json, at
     instance.context = context.clone();
     let raw_input = instance.started.input.clone();
     let root = fresh(TaskId::ROOT, ActivationId::ROOT, raw_input, input.clone(), at);
-    instance.activations.insert(ActivationId::ROOT, root);
+    instance.activations.insert(ActivationId::ROOT, Box::new(root));
     set_ready(instance, ActivationId::ROOT, Some(Ready::Enter(task)));
 }

@@ -136,7 +136,7 @@ fn expect_step(
     let step =
         found.and_then(|activation| activation.phase.step()).ok_or(Rejection::UnknownStep)?;
     // Between two attempts, the one that is answered has been answered.
-    let open = found.and_then(Activation::open_step).is_some();
+    let open = found.and_then(|activation| activation.open_step()).is_some();
     if open && step.attempt == attempt { Ok(()) } else { Err(Rejection::StaleAttempt) }
 }
 

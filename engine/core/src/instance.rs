@@ -2,6 +2,7 @@
 //! compute again.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     vec::Vec,
@@ -37,8 +38,9 @@ pub struct Instance {
     pub context: Json,
     /// The number of the next activation: never one that was used before.
     pub next_activation: ActivationId,
-    /// Those that are open. A child's number is higher than its parent's.
-    pub activations: BTreeMap<ActivationId, Activation>,
+    /// Those that are open. A child's number is higher than its parent's. Boxed, because a map's node has room for
+    /// eleven, and most instances have two.
+    pub activations: BTreeMap<ActivationId, Box<Activation>>,
     /// The activations for which the engine has something to do next: those with [`Activation::ready`].
     pub ready: BTreeSet<ActivationId>,
     /// How many events it has seen.
@@ -212,7 +214,7 @@ impl Instance {
         let mut at = Some(id);
         core::iter::from_fn(move || {
             let id = at?;
-            let activation = self.activations.get(&id)?;
+            let activation: &Activation = self.activations.get(&id)?;
             at = (id != ActivationId::ROOT).then_some(activation.parent);
             Some((id, activation))
         })
@@ -220,7 +222,7 @@ impl Instance {
 
     /// Those inside it at any depth, in order.
     pub fn below(&self, id: ActivationId) -> Vec<ActivationId> {
-        if !self.activations.get(&id).is_some_and(Activation::may_hold_others) {
+        if !self.activations.get(&id).is_some_and(|activation| activation.may_hold_others()) {
             return Vec::new();
         }
         let mut inside = BTreeSet::new();

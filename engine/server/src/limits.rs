@@ -104,6 +104,9 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const HISTORY_MAX: u32 = 10_000;
 pub const HISTORY_DEFAULT: u32 = 1_000;
 
+/// Bytes after which an answer of `History` is closed: gRPC clients take 4 MiB unless told otherwise.
+pub const HISTORY_BYTES: usize = 2 * 1024 * 1024;
+
 /// Events that one watcher may lag behind before it is told to begin again.
 pub const WATCH_LAG_MAX: usize = 1_024;
 

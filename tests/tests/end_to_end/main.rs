@@ -9,4 +9,5 @@ mod lifecycle;
 mod lists;
 mod outages;
 mod steps;
+mod tampering;
 mod values;

@@ -99,7 +99,7 @@ async fn a_history_of_many_megabytes_is_read_page_by_page() {
     let world = World::begin(Setup::default()).await.unwrap();
     let tasks = "\
 - each:
-    for: { each: item, in: '[range(60)]' }
+    for: { each: item, in: '[range(120)]' }
     do:
       - echo: { call: large, with: { bytes: 60000, text: '${ $context.text // \"\" }' } }";
     world.deploy("long", tasks).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_history_of_many_megabytes_is_read_page_by_page() {
         let kind = event.event.as_ref().and_then(|event| event.kind.as_ref());
         matches!(kind, Some(Kind::StepCompleted(_)))
     });
-    assert_eq!(results.count(), 60);
+    assert_eq!(results.count(), 120);
     let numbers = history.iter().map(|event| event.number).collect::<Vec<_>>();
     assert_eq!(numbers, (1..=history.len() as u64).collect::<Vec<_>>());
     world.end().await.unwrap();

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use baton_core::{Command, Instance, InstanceId, Json, event::Started};
 use baton_proto::v1::{self, workflow_service_server::WorkflowService};
 use futures::Stream;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -166,8 +167,14 @@ impl Api {
         let positions = self.positions(id, None).await?;
         let events = Teller::new(&self.engine, id).tell(&positions).await?;
         let after = usize::try_from(request.after).unwrap_or(usize::MAX);
-        let more = events.len().saturating_sub(after) > limit;
-        let events = events.into_iter().skip(after).take(limit).collect();
+        let (all, mut bytes) = (events.len(), 0);
+        let events = events.into_iter().skip(after).take(limit).take_while(|event| {
+            let fits = bytes < limits::HISTORY_BYTES;
+            bytes += event.encoded_len();
+            fits
+        });
+        let events = events.collect::<Vec<_>>();
+        let more = after.saturating_add(events.len()) < all;
         Ok(v1::HistoryResponse { events, more })
     }
 

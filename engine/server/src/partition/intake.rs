@@ -24,6 +24,13 @@ pub(super) enum Refused {
     Rejected(baton_core::Rejection),
 }
 
+/// A message of the inbox whose results are being taken.
+pub(super) struct Taking {
+    sequence: u64,
+    department: String,
+    results: std::vec::IntoIter<v1::StepResult>,
+}
+
 impl Refused {
     fn code(self) -> &'static str {
         match self {
@@ -59,18 +66,34 @@ impl Owner {
         let department = broker::result_department(&message.subject);
         match (department, v1::ResultBatch::decode(message.payload.clone())) {
             (Some(department), Ok(batch)) => {
-                for result in batch.results {
-                    let instance = crate::wire::instance_id(&result.instance).ok();
-                    if let Err(refused) = self.take_result(department, result).await? {
-                        self.refuse(refused, department, instance);
-                    }
-                }
+                let department = department.to_owned();
+                self.taking =
+                    Some(Taking { sequence, department, results: batch.results.into_iter() });
+                self.take_results().await?;
             }
             (department, _) => {
                 self.refuse(Refused::Malformed, department.unwrap_or_default(), None);
+                self.inbox_position = sequence;
             }
         }
-        self.inbox_position = sequence;
+        Ok(())
+    }
+
+    /// Takes results of the message at hand while the batch has room. What is left waits for the next batch; should
+    /// this owner go before that, the next one reads the message again, and what was taken counts once.
+    pub(super) async fn take_results(&mut self) -> Result<(), Exit> {
+        let Some(mut taking) = self.taking.take() else { return Ok(()) };
+        while !self.batch.is_full() {
+            let Some(result) = taking.results.next() else {
+                self.inbox_position = taking.sequence;
+                return Ok(());
+            };
+            let instance = crate::wire::instance_id(&result.instance).ok();
+            if let Err(refused) = self.take_result(&taking.department, result).await? {
+                self.refuse(refused, &taking.department, instance);
+            }
+        }
+        self.taking = Some(taking);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Exit, Figures, Reply, Request, StartedAs,
     batch::{After, Batch},
+    intake::Taking,
     persist::Flush,
     resident::Resident,
     work::Work,
@@ -54,6 +55,8 @@ pub(super) struct Owner {
     pub(super) open: HashSet<InstanceId>,
     /// Sequence of the last inbox message whose contents are decided.
     pub(super) inbox_position: u64,
+    /// The message after it, when only a part of it found room in a batch.
+    pub(super) taking: Option<Taking>,
     /// The same, as far as the log has it.
     pub(super) inbox_committed: u64,
     /// The queue is to be compared with the log once the inbox has been taken up to here.
@@ -104,6 +107,7 @@ impl Owner {
             keys: HashMap::new(),
             open: HashSet::new(),
             inbox_position: 0,
+            taking: None,
             inbox_committed: 0,
             reconcile_after: None,
             inbox_anew: false,
@@ -141,7 +145,8 @@ impl Owner {
         // No more is gathered until the log has everything: then what is in memory is what the log says.
         let mut closing = false;
         let mut stopping = false;
-        let mut gathered = Vec::new();
+        // Requests that are still to be decided about, first one first.
+        let mut gathered = Vec::new().into_iter();
         let mut tick = tokio::time::interval(limits::CACHE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut slow_tick = tokio::time::interval(Duration::from_secs(1));
@@ -191,12 +196,14 @@ impl Owner {
                     self.flushed(&flushed);
                     flushed_at = Instant::now();
                 }
-                _ = requests.recv_many(&mut gathered, 256), if gathering => {
-                    for request in gathered.drain(..) {
+                () = std::future::ready(()), if gathering && gathered.len() > 0 => {
+                    while !self.batch.is_full() && let Some(request) = gathered.next() {
                         self.request(request).await?;
                     }
                 }
-                message = inbox.next(), if gathering => {
+                more = received(requests), if gathering && gathered.len() == 0 => gathered = more.into_iter(),
+                () = std::future::ready(()), if gathering && self.taking.is_some() => self.take_results().await?,
+                message = inbox.next(), if gathering && self.taking.is_none() => {
                     let mut next = message;
                     loop {
                         match next {
@@ -633,6 +640,13 @@ impl Owner {
             }
         });
     }
+}
+
+/// What has arrived, as soon as something has.
+async fn received(requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let mut gathered = Vec::new();
+    requests.recv_many(&mut gathered, 256).await;
+    gathered
 }
 
 /// Sleeps until a time on the clock, looking at the clock again at least every second: it may jump.

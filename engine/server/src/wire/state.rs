@@ -69,8 +69,8 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
     };
     let mut activations = BTreeMap::new();
     for activation in state.activations {
-        activations
-            .insert(ActivationId(activation.activation), decode_activation(activation, large)?);
+        let id = ActivationId(activation.activation);
+        activations.insert(id, Box::new(decode_activation(activation, large)?));
     }
     let ready: BTreeSet<_> = activations
         .iter()
