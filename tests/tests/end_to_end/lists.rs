@@ -56,7 +56,7 @@ async fn lists_are_complete_newest_first_and_the_same_page_by_page() {
     let waiting = ListRequest { status: Status::Waiting.into(), ..ListRequest::default() };
     assert_eq!(list(waiting).await.unwrap().len(), 20);
     let since = ListRequest { started_after: all[9].started_at, ..ListRequest::default() };
-let later = times.iter().filter(|at| **at > times[9]).count();
+    let later = times.iter().filter(|at| **at > times[9]).count();
     assert_eq!(list(since).await.unwrap().len(), later);
     let none = ListRequest { namespace: "elsewhere".to_owned(), ..ListRequest::default() };
     assert_eq!(list(none).await.unwrap(), []);

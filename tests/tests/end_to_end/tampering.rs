@@ -43,8 +43,8 @@ async fn a_foreign_message_in_a_log_stops_its_partition_and_no_other() {
         }
         let told = async || {
             let status = world.api.status().await?;
-            let states = status.partitions.iter().map(|found| found.state.as_str());
-            Ok((states.collect::<Vec<_>>() == ["broken", "leading"]).then_some(status))
+            let named = status.partitions.iter().map(|partition| partition.state.as_str());
+            Ok((named.collect::<Vec<_>>() == ["broken", "leading"]).then_some(status))
         };
         let status = eventually(DEADLINE, "it says so", told).await.unwrap();
         assert!(!status.ready && status.partitions[0].detail.contains("sequence"), "{status:?}");

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use baton_core::{Instance, InstanceId};
+use baton_core::{Instance, InstanceId, instance::Status};
 use tokio::time::Instant;
 
 use super::{Exit, owner::Owner, resident::Resident};
@@ -103,6 +103,8 @@ impl Owner {
 
     /// What has ended leaves memory as soon as the cache has it.
     pub(super) fn flushed(&mut self, flush: &Flush) {
+        // Only time moves these: what has been written need not stay in memory too.
+        let crowded = self.residents.len() > limits::IDLE_RESIDENT_MAX;
         for (id, positions) in &flush.written {
             let Some(resident) = self.residents.get_mut(id) else { continue };
             resident.positions.drain(..*positions);
@@ -111,7 +113,8 @@ impl Owner {
                 let workflow = format!("{}/{}", name.namespace, name.name);
                 self.keys.remove(&(workflow, resident.instance.started.key.to_string()));
             }
-            if !resident.dirty && resident.instance.ended.is_some() {
+            let waits = crowded && resident.instance.status() == Status::Waiting;
+            if !resident.dirty && (waits || resident.instance.ended.is_some()) {
                 self.residents.remove(id);
             }
         }
