@@ -2,6 +2,12 @@
 
 /// Package `baton.v1`. The .proto files say what each message and field means.
 #[expect(clippy::pedantic, reason = "generated code")]
+#[allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    rustdoc::bare_urls,
+    reason = "comments of .proto files are plain text"
+)]
 pub mod v1 {
     tonic::include_proto!("baton.v1");
 }
