@@ -18,6 +18,9 @@ use super::{Error, guarded};
 /// Checking takes a few microseconds an entry; past this, reading the log again is the better way.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
+const LOCK_TRIES: u32 = 10;
+const LOCK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Fields drop in this order: the lock must outlive sled.
 pub(super) struct Folder {
     pub(super) db: sled::Db,
@@ -31,7 +34,16 @@ pub(super) fn open(dir: &Path, capacity_bytes: u64) -> Result<(Folder, Partition
     let lock = lock(dir)?;
     let generations = generations(dir)?;
     let newest = generations.last().copied().unwrap_or(0);
-    let (db, content) = match open_in_time(generation(dir, newest), capacity_bytes) {
+    let mut opened = open_in_time(generation(dir, newest), capacity_bytes);
+    // sled lets go of its own lock a moment after its last handle is gone.
+    for _ in 0..LOCK_TRIES {
+        if !matches!(opened, Err(Error::Sled(sled::Error::Io(_)))) {
+            break;
+        }
+        thread::sleep(LOCK_AGAIN);
+        opened = open_in_time(generation(dir, newest), capacity_bytes);
+    }
+    let (db, content) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             tracing::warn!(
