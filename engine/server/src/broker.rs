@@ -314,6 +314,14 @@ impl Broker {
         })
     }
 
+    /// What all engines must agree on.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn settings(&self) -> Result<jetstream::kv::Store, Error> {
+        self.bucket(SETTINGS_BUCKET, Duration::ZERO).await
+    }
+
     /// # Errors
     /// [`Error`] says what can go wrong.
     pub async fn objects(&self) -> Result<jetstream::object_store::ObjectStore, Error> {

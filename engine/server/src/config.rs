@@ -29,9 +29,10 @@ pub struct Config {
     /// Folder of the cache; deleting it while batond is stopped loses nothing
     #[arg(long, env = "BATON_DATA", default_value = ".baton/cache")]
     pub data: PathBuf,
-    /// Into how many partitions new instances go; may be raised later, never lowered
-    #[arg(long, env = "BATON_PARTITIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub partitions: u32,
+    /// Into how many partitions new instances go; may be raised later, never lowered [default: as many as there are, 4
+    /// at first]
+    #[arg(long, env = "BATON_PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: Option<u32>,
     /// Copies of each stream on a NATS cluster
     #[arg(long, env = "BATON_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub replicas: u8,

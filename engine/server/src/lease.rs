@@ -46,6 +46,7 @@ impl Leases {
     /// # Errors
     /// `Some` names the holder; `None`: the broker did not answer, or somebody was faster.
     pub async fn acquire(&self, partition: u32) -> Result<Lease, Option<Held>> {
+        self.expect_first(partition).await?;
         let key = format!("p{partition}");
         let value = self.value();
         match self.store.create(&key, value.clone()).await {
@@ -73,6 +74,23 @@ impl Leases {
                 true
             }
             Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// One engine leads all partitions: who holds the first one may hold the others. Two engines that are started
+    /// together would else share them, and neither would be ready.
+    ///
+    /// # Errors
+    /// `Some` names the holder of the first partition when that is not us; `None`: nobody has it yet.
+    pub async fn expect_first(&self, partition: u32) -> Result<(), Option<Held>> {
+        if partition == 0 {
+            return Ok(());
+        }
+        let entry = self.store.entry("p0").await.map_err(|_| None)?.ok_or(None)?;
+        match serde_json::from_slice::<Holder>(&entry.value) {
+            Ok(holder) if holder.id == self.holder.id => Ok(()),
+            Ok(holder) => Err(Some(Held(holder))),
+            Err(_) => Err(None),
         }
     }
 

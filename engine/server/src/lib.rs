@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod definitions;
 pub mod error;
+pub mod growth;
 pub mod http;
 pub mod large;
 pub mod lease;
@@ -35,7 +36,6 @@ use std::{
 use baton_core::event::Started;
 use definitions::Definition;
 use error::Refusal;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 /// What all parts of one process share.
@@ -45,6 +45,7 @@ pub struct Engine {
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
+    pub growth: growth::Growth,
     pub leases: lease::Leases,
     pub metrics: metrics::Metrics,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
@@ -64,6 +65,7 @@ pub struct Parts {
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
+    pub growth: growth::Growth,
     pub leases: lease::Leases,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub tokens: token::Key,
@@ -80,6 +82,7 @@ impl Engine {
             broker: parts.broker,
             cache: parts.cache,
             definitions: parts.definitions,
+            growth: parts.growth,
             leases: parts.leases,
             metrics: metrics::Metrics::default(),
             objects: parts.objects,
@@ -120,19 +123,15 @@ impl Engine {
         })
     }
 
-    /// Where a new instance goes: the same idempotency key always to the same owner.
-    pub fn partition_for(&self, started: &Started) -> u32 {
-        let count = self.partitions_count();
+    /// Where a new instance goes, and then where its idempotency key may have gone when there were fewer partitions.
+    pub fn places_for(&self, started: &Started) -> (u32, Vec<u32>) {
         if started.key.is_empty() {
-            return self.next.fetch_add(1, Ordering::Relaxed) % count;
+            let next = self.next.fetch_add(1, Ordering::Relaxed) % self.partitions_count();
+            return (next, Vec::new());
         }
-        let mut hash = Sha256::new();
-        for part in [&started.name.namespace, &started.name.name, &started.key] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-        let digest = hash.finalize();
-        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]) % count
+        let name = &started.name;
+        let mut places = self.growth.places_of(&name.namespace, &name.name, &started.key);
+        (places.remove(0), places)
     }
 
     /// # Errors

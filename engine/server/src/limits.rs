@@ -40,11 +40,19 @@ pub const LABELS_MAX: usize = 16;
 pub const LABEL_KEY_BYTES_MAX: usize = 63;
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 
+/// Partitions of a new deployment: enough for several engines of a few cores each to share one day.
+pub const PARTITIONS_DEFAULT: u32 = 4;
+
 /// Requests that wait for a partition's owner; more are refused with `overloaded`.
 pub const REQUESTS_WAITING_MAX: usize = 16 * 1024;
 
 /// Instances that a partition keeps in memory although nothing happens to them.
 pub const IDLE_RESIDENT_MAX: usize = 2_000;
+
+/// Instances, and bytes of the log about them, that a recovery holds before it hands them to the cache: some tens of
+/// mebibytes a partition.
+pub const REPLAY_INSTANCES_MAX: usize = 5_000;
+pub const REPLAY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How long nothing must have happened to an instance before it leaves memory.
 pub const IDLE_AFTER: Duration = Duration::from_secs(10);
@@ -66,6 +74,9 @@ pub const APPEND_TRIES: u32 = 60;
 
 /// A lease lives this long without its holder; longer than a restart of the broker would only delay a takeover.
 pub const LEASE_TTL: Duration = Duration::from_secs(6);
+
+/// How often whoever waits for a lease asks for it.
+pub const LEASE_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often a holder renews its lease.
 pub const LEASE_EVERY: Duration = Duration::from_secs(2);

@@ -39,6 +39,8 @@ pub struct Committed {
     pub sequence: u64,
     /// When the broker stored it, Unix milliseconds by the broker's clock.
     pub stored_ms: i64,
+    /// Bytes of the whole message.
+    pub bytes: usize,
     pub body: v1::CommitBody,
 }
 
@@ -163,6 +165,7 @@ impl Log {
         Ok(Some(Committed {
             sequence: info.stream_sequence,
             stored_ms: i64::try_from(stored_ms).unwrap_or_default(),
+            bytes: message.payload.len(),
             body,
         }))
     }

@@ -14,6 +14,7 @@ use baton_server::{
     cache::Cache,
     config::{Config, LogFormat},
     definitions::Definitions,
+    growth::Growth,
     http,
     lease::{Holder, Leases},
     limits, partition, registry,
@@ -67,7 +68,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let leading = CancellationToken::new();
     let mut owners = Vec::new();
     let mut handles = Vec::new();
-    for number in 0..config.partitions {
+    for number in 0..engine.growth.now() {
         let (handle, owner) = partition::spawn(Arc::clone(&engine), number, leading.clone());
         handles.push(handle);
         owners.push(owner);
@@ -81,7 +82,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", config.http))?;
     write_addresses(&config, api.local_addr()?, http.local_addr()?)?;
-    tracing::info!(api = %api.local_addr()?, http = %http.local_addr()?, engine = %engine.name, nats = %engine.broker.server_version(), partitions = config.partitions, "batond is up");
+    tracing::info!(api = %api.local_addr()?, http = %http.local_addr()?, engine = %engine.name, nats = %engine.broker.server_version(), partitions = engine.growth.now(), "batond is up");
 
     let pages = axum::serve(http, http::routes(Arc::clone(&engine)))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
@@ -121,6 +122,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
     };
     let Reached { broker, definitions, leases, objects, tokens } =
         reach(&options, &Holder { id, name: name.clone() }).await?;
+    let growth = Growth::settle(&broker.settings().await?, config.partitions).await?;
     let traces = Traces::from_env();
     Ok(Engine::new(Parts {
         name,
@@ -128,6 +130,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         broker,
         cache,
         definitions,
+        growth,
         leases,
         objects,
         tokens,

@@ -19,6 +19,7 @@ use crate::{
     Engine, cache,
     definitions::Definition,
     error::Refusal,
+    growth::Growth,
     large,
     lease::{Held, Lease},
     limits, log, wire,
@@ -99,6 +100,12 @@ pub enum Request {
         id: InstanceId,
         command: Command,
         reply: Reply<Instance>,
+    },
+    /// Which instance a request's idempotency key has started, if any; another request under the same key is refused.
+    FindKey {
+        started: Arc<Started>,
+        digest: [u8; 32],
+        reply: Reply<Option<StartedAs>>,
     },
     Get {
         id: InstanceId,
@@ -207,10 +214,10 @@ enum Exit {
     Cache(#[from] cache::Error),
     #[error("an event cannot be read: {0}")]
     Wire(#[from] wire::Error),
-    #[error("the workflow {0} of an instance is not deployed")]
-    DefinitionMissing(String),
     #[error("NATS does not answer: {0}")]
     Broker(String),
+    #[error("another engine made it {0} partitions, restart this one")]
+    Grown(u32),
     /// A bug of ours. What was in memory is gone; the log is as it was.
     #[error("the owner panicked")]
     Panicked,
@@ -289,6 +296,15 @@ impl Supervisor {
                     self.stop.cancelled().await;
                     break;
                 }
+                error @ Exit::Grown(_) => {
+                    tracing::error!(partition, %error, "The engine cannot lead");
+                    if let Some(lease) = lease {
+                        self.engine.leases.release(lease).await;
+                    }
+                    self.state.send_replace(State::Broken { what: error.to_string() });
+                    self.stop.cancelled().await;
+                    break;
+                }
                 Exit::Cache(error) => {
                     tracing::warn!(partition, %error, "The cache is thrown away and built anew from the log");
                     let wiped =
@@ -324,12 +340,8 @@ impl Supervisor {
                 | Exit::Log(log::Error::Unavailable { .. })
                 | Exit::Large(_)
                 | Exit::Wire(_)
-                | Exit::DefinitionMissing(_)
                 | Exit::Broker(_)) => {
                     tracing::warn!(partition, reason = %exit, "The partition is given up and taken anew");
-                    if let Exit::DefinitionMissing(_) = exit {
-                        let _ = self.engine.definitions.refresh().await;
-                    }
                 }
             }
             self.state.send_replace(State::Recovering);
@@ -363,9 +375,17 @@ impl Supervisor {
             }
             tokio::select! { biased;
                 () = self.stop.cancelled() => return None,
-                () = tokio::time::sleep(Duration::from_millis(250)) => {}
+                () = tokio::time::sleep(limits::LEASE_AGAIN) => {}
             }
         }
+    }
+
+    /// Another engine may have added partitions while this one stood by.
+    async fn expect_no_growth(&self) -> Result<(), Exit> {
+        let unavailable = |error: &dyn std::fmt::Display| Exit::Broker(error.to_string());
+        let settings = self.engine.broker.settings().await.map_err(|error| unavailable(&error))?;
+        let now = Growth::settle(&settings, None).await.map_err(|error| unavailable(&error))?;
+        if now == self.engine.growth { Ok(()) } else { Err(Exit::Grown(now.now())) }
     }
 
     async fn lead(
@@ -373,6 +393,9 @@ impl Supervisor {
         losing: oneshot::Receiver<String>,
     ) -> Result<std::convert::Infallible, Exit> {
         let began = std::time::Instant::now();
+        if self.partition == 0 {
+            self.expect_no_growth().await?;
+        }
         let mut owner =
             recovery::recover(&self.engine, self.partition, self.nudges.clone()).await?;
         let epoch = owner.epoch();
@@ -401,6 +424,11 @@ async fn renew(
         tokio::select! { biased;
             () = stop.cancelled() => return Some(lease),
             () = tokio::time::sleep(limits::LEASE_EVERY) => {}
+        }
+        if let Err(Some(Held(holder))) = engine.leases.expect_first(partition).await {
+            let _ = lost.send(holder.name);
+            engine.leases.release(lease).await;
+            return None;
         }
         if engine.leases.renew(&mut lease).await {
             continue;

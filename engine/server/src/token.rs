@@ -21,7 +21,7 @@ impl Key {
     pub async fn open(broker: &Broker) -> Result<Self, broker::Error> {
         let unreadable =
             |reason: String| broker::Error::Prepare { what: "the token key".into(), reason };
-        let store = broker.bucket(broker::SETTINGS_BUCKET, std::time::Duration::ZERO).await?;
+        let store = broker.settings().await?;
         let fresh: [u8; 32] = rand::rng().random();
         match store.create("token-key", Bytes::copy_from_slice(&fresh)).await {
             Ok(_) => Ok(Self::new(&fresh)),

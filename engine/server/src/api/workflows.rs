@@ -54,10 +54,21 @@ impl Api {
             traceparent: traceparent.into(),
         };
         let digest = start_digest(&started);
-        let partition = self.engine.partition_for(&started);
+        let (partition, earlier) = self.engine.places_for(&started);
+        let started = Arc::new(started);
+        for place in earlier {
+            let started = Arc::clone(&started);
+            let found = self
+                .engine
+                .handle(place)?
+                .ask(|reply| partition::Request::FindKey { started, digest, reply })
+                .await?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
         let handle = self.engine.handle(partition)?;
         let id = new_id(partition);
-        let started = Arc::new(started);
         handle
             .ask(|reply| partition::Request::Start { id, started, definition, digest, reply })
             .await

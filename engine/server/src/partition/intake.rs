@@ -21,7 +21,8 @@ pub(super) enum Refused {
     UnknownInstance,
     NotJson,
     TooLarge,
-    Rejected(baton_core::Rejection),
+    /// With the code of the refusal.
+    Rejected(&'static str),
 }
 
 /// A message of the inbox whose results are being taken.
@@ -40,7 +41,7 @@ impl Refused {
             Self::UnknownInstance => "unknown-instance",
             Self::NotJson => "result-not-json",
             Self::TooLarge => "result-too-large",
-            Self::Rejected(rejection) => rejection.code(),
+            Self::Rejected(code) => code,
         }
     }
 
@@ -125,7 +126,7 @@ impl Owner {
         if self.resident(id).await?.is_none() {
             return Ok(Err(Refused::UnknownInstance));
         }
-        Ok(self.decide(id, command).map_err(Refused::Rejected))
+        Ok(self.decide(id, command).map_err(|refusal| Refused::Rejected(refusal.code())))
     }
 
     fn refuse(&self, refused: Refused, department: &str, instance: Option<InstanceId>) {

@@ -14,8 +14,8 @@ use std::{
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use baton_core::{
-    ActivationId, Attempt, Command, Effect, Event, Instance, InstanceId, Rejection, Timestamp,
-    command::Timer, workflow::Function,
+    ActivationId, Attempt, Command, Effect, Event, Instance, InstanceId, Timestamp, command::Timer,
+    workflow::Function,
 };
 use futures::{FutureExt, StreamExt};
 use tokio::{
@@ -354,9 +354,13 @@ impl Owner {
                 let outcome = self.start(id, started, definition, digest)?;
                 self.answer(reply, outcome);
             }
+            Request::FindKey { started, digest, reply } => {
+                let outcome = self.started_before(&started, digest)?.transpose();
+                self.answer(reply, outcome);
+            }
             Request::Command { id, command, reply } => {
                 let outcome = match self.resident(id).await? {
-                    Some(_) => self.decide(id, command).map_err(Refusal::Rejected),
+                    Some(_) => self.decide(id, command),
                     None => Err(Refusal::UnknownInstance(id.to_string())),
                 };
                 let outcome = outcome.map(|()| self.residents[&id].instance.clone());
@@ -422,30 +426,40 @@ impl Owner {
         definition: Arc<Definition>,
         digest: [u8; 32],
     ) -> Result<Result<StartedAs, Refusal>, Exit> {
-        if !started.key.is_empty() {
-            let workflow = format!("{}/{}", started.name.namespace, started.name.name);
-            let key = (workflow, started.key.to_string());
-            let known = match self.keys.get(&key) {
-                Some(known) => Some(*known),
-                None => self
-                    .cache
-                    .by_key(&started.name.namespace, &started.name.name, &started.key)?
-                    .map(|entry| (InstanceId(entry.id), entry.request_sha256)),
-            };
-            match known {
-                Some((id, before)) if before == digest => {
-                    return Ok(Ok(StartedAs { id, created: false }));
-                }
-                Some(_) => return Ok(Err(Refusal::KeyConflict)),
-                None => {}
-            }
-            let outcome = self.begin(id, started, definition, Some(digest));
-            if outcome.is_ok() {
-                self.keys.insert(key, (id, digest));
-            }
-            return Ok(outcome);
+        if started.key.is_empty() {
+            return Ok(self.begin(id, started, definition, None));
         }
-        Ok(self.begin(id, started, definition, None))
+        if let Some(known) = self.started_before(&started, digest)? {
+            return Ok(known);
+        }
+        let key = key_of(&started);
+        let outcome = self.begin(id, started, definition, Some(digest));
+        if outcome.is_ok() {
+            self.keys.insert(key, (id, digest));
+        }
+        Ok(outcome)
+    }
+
+    /// What the idempotency key of a request has started.
+    fn started_before(
+        &self,
+        started: &baton_core::event::Started,
+        digest: [u8; 32],
+    ) -> Result<Option<Result<StartedAs, Refusal>>, Exit> {
+        let known = match self.keys.get(&key_of(started)) {
+            Some(known) => Some(*known),
+            None => self
+                .cache
+                .by_key(&started.name.namespace, &started.name.name, &started.key)?
+                .map(|entry| (InstanceId(entry.id), entry.request_sha256)),
+        };
+        Ok(known.map(|(id, before)| {
+            if before == digest {
+                Ok(StartedAs { id, created: false })
+            } else {
+                Err(Refusal::KeyConflict)
+            }
+        }))
     }
 
     fn begin(
@@ -464,7 +478,7 @@ impl Owner {
         if self.engine.traces.is_some() {
             self.batch.spans.extend(traces::start(id, &instance.started, now));
         }
-        let mut resident = Resident::new(instance, definition);
+        let mut resident = Resident::new(instance, Some(definition));
         resident.key_digest = digest;
         self.residents.insert(id, resident);
         self.open.insert(id);
@@ -474,17 +488,22 @@ impl Owner {
     }
 
     /// Decides, and gathers what follows.
-    pub(super) fn decide(&mut self, id: InstanceId, command: Command) -> Result<(), Rejection> {
+    pub(super) fn decide(&mut self, id: InstanceId, command: Command) -> Result<(), Refusal> {
         let now = self.tell_time();
         let resident = self.residents.get_mut(&id).expect("callers made it resident");
-        let definition = Arc::clone(&resident.definition);
+        let Some(definition) = resident.definition.clone() else {
+            let name = &resident.instance.started.name;
+            let name = format!("{}/{}:{}", name.namespace, name.name, name.version);
+            return Err(Refusal::UnknownWorkflow(name));
+        };
         let events = baton_core::decide(
             &mut resident.instance,
             &definition.workflow,
             &definition.program,
             now,
             command,
-        )?;
+        )
+        .map_err(Refusal::Rejected)?;
         resident.touched = Instant::now();
         if resident.instance.ended.is_none() {
             self.open.insert(id);
@@ -590,9 +609,9 @@ impl Owner {
             self.timers.remove(&due);
             let (_, id, activation, timer) = due;
             if self.resident(id).await?.is_some()
-                && let Err(rejection) = self.decide(id, Command::FireTimer { activation, timer })
+                && let Err(refusal) = self.decide(id, Command::FireTimer { activation, timer })
             {
-                tracing::trace!(%rejection, instance = %id, "A timer was no longer wanted");
+                tracing::trace!(%refusal, instance = %id, "A timer was no longer wanted");
             }
         }
         Ok(())
@@ -640,6 +659,11 @@ impl Owner {
             }
         });
     }
+}
+
+/// Workflow and idempotency key of a start.
+pub(super) fn key_of(started: &baton_core::event::Started) -> (String, String) {
+    (format!("{}/{}", started.name.namespace, started.name.name), started.key.to_string())
 }
 
 /// What has arrived, as soon as something has.

@@ -5,13 +5,18 @@ use std::{future::Future, pin::Pin};
 use baton_core::{Instance, InstanceId, instance::Status};
 use tokio::time::Instant;
 
-use super::{Exit, owner::Owner, resident::Resident};
+use super::{
+    Exit,
+    owner::{Owner, key_of},
+    resident::Resident,
+};
 use crate::{
-    cache::{Applied, Change, KeyChange, Summary},
-    large, limits,
+    Engine,
+    cache::{self, Applied, Change, KeyChange, Summary},
+    large, limits, log,
     telemetry::trace_id,
     view::status_of,
-    wire::{self, LargeValues, hex},
+    wire::{self, LargeValues},
 };
 
 /// A write to the cache that is under way.
@@ -32,12 +37,7 @@ impl Owner {
     pub(super) async fn resident(&mut self, id: InstanceId) -> Result<Option<&mut Resident>, Exit> {
         if !self.residents.contains_key(&id) {
             let Some(instance) = self.cached(id).await? else { return Ok(None) };
-            let hash = instance.started.workflow;
-            let definition = self
-                .engine
-                .definitions
-                .by_hash(hash)
-                .ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
+            let definition = self.engine.definitions.by_hash(instance.started.workflow);
             self.residents.insert(id, Resident::new(instance, definition));
         }
         Ok(self.residents.get_mut(&id))
@@ -73,31 +73,10 @@ impl Owner {
             let Some(resident) = self.residents.get_mut(&id) else { continue };
             resident.dirty = false;
             written.push((id, resident.positions.len()));
-            changes.push(change(resident, &mut large));
+            let (positions, key_digest) = (resident.positions.clone(), resident.key_digest.take());
+            changes.push(change(&resident.instance, positions, key_digest, &mut large));
         }
-        let position = self.log.position;
-        let applied = Applied {
-            stream_created_ms: self.log.created_ms,
-            sequence: position.sequence,
-            chain: position.chain,
-        };
-        let cache = self.cache.clone();
-        let objects = self.engine.objects.clone();
-        let traces = self.engine.traces.clone();
-        let done = async move {
-            // What the cache has is not replayed, so its spans must have gone out before.
-            if let Some(traces) = traces {
-                traces.flush().await;
-            }
-            // Values that only a state refers to: an event may have had them in smaller pieces.
-            if !large.is_empty() {
-                large::store(&objects, large).await?;
-            }
-            tokio::task::spawn_blocking(move || cache.write(&changes, &applied))
-                .await
-                .map_err(|error| Exit::Broker(error.to_string()))??;
-            Ok(())
-        };
+        let done = write(&self.engine, &self.cache, &self.log, changes, large);
         Some(Flush { done: Box::pin(done), written })
     }
 
@@ -109,9 +88,7 @@ impl Owner {
             let Some(resident) = self.residents.get_mut(id) else { continue };
             resident.positions.drain(..*positions);
             if !resident.instance.started.key.is_empty() {
-                let name = &resident.instance.started.name;
-                let workflow = format!("{}/{}", name.namespace, name.name);
-                self.keys.remove(&(workflow, resident.instance.started.key.to_string()));
+                self.keys.remove(&key_of(&resident.instance.started));
             }
             let waits = crowded && resident.instance.status() == Status::Waiting;
             if !resident.dirty && (waits || resident.instance.ended.is_some()) {
@@ -135,20 +112,47 @@ impl Owner {
     }
 }
 
-fn change(resident: &mut Resident, large: &mut LargeValues) -> Change {
-    let instance = &resident.instance;
-    let state = wire::encode_state(instance, large);
-    let key = resident
-        .key_digest
-        .take()
-        .map(|request_sha256| KeyChange { key: instance.started.key.to_string(), request_sha256 });
-    Change {
-        id: instance.id.0,
-        summary: summary(instance),
-        state,
-        positions: resident.positions.clone(),
-        key,
+/// Writes to the cache what the log says up to where it was read or written.
+pub(super) fn write(
+    engine: &Engine,
+    cache: &cache::Partition,
+    log: &log::Log,
+    changes: Vec<Change>,
+    large: LargeValues,
+) -> impl Future<Output = Result<(), Exit>> + Send + use<> {
+    let applied = Applied {
+        stream_created_ms: log.created_ms,
+        sequence: log.position.sequence,
+        chain: log.position.chain,
+    };
+    let (cache, objects, traces) = (cache.clone(), engine.objects.clone(), engine.traces.clone());
+    async move {
+        // What the cache has is not replayed, so its spans must have gone out before.
+        if let Some(traces) = traces {
+            traces.flush().await;
+        }
+        // Values that only a state refers to: an event may have had them in smaller pieces.
+        if !large.is_empty() {
+            large::store(&objects, large).await?;
+        }
+        tokio::task::spawn_blocking(move || cache.write(&changes, &applied))
+            .await
+            .map_err(|error| Exit::Broker(error.to_string()))??;
+        Ok(())
     }
+}
+
+/// What the cache is told of an instance.
+pub(super) fn change(
+    instance: &Instance,
+    positions: Vec<u64>,
+    key_digest: Option<[u8; 32]>,
+    large: &mut LargeValues,
+) -> Change {
+    let state = wire::encode_state(instance, large);
+    let key = key_digest
+        .map(|request_sha256| KeyChange { key: instance.started.key.to_string(), request_sha256 });
+    Change { id: instance.id.0, summary: summary(instance), state, positions, key }
 }
 
 fn summary(instance: &Instance) -> Summary {

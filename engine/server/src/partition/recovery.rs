@@ -1,19 +1,26 @@
 //! From what is stored to an owner: the cache as far as it fits the log, then the log to its end, then the claim.
+//!
+//! While the log is read, what it tells is held in memory only up to a bound and then goes into the cache, so that
+//! recovery needs no more memory than work does, however long the log is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use baton_core::{ActivationId, Effect, Event, Instance, InstanceId, Timestamp};
+use baton_core::{ActivationId, Effect, Event, Instance, InstanceId, Timestamp, workflow::Hash};
 use baton_proto::v1::{self, commit_body::Content};
 use tokio::sync::mpsc;
 
 use super::{
     Exit, Request,
-    owner::{OpenStep, Owner},
+    owner::{OpenStep, Owner, key_of},
+    persist,
     resident::Resident,
     work::Work,
 };
 use crate::{
-    Engine, clock, large, limits, log, traces,
+    Engine, cache, clock, large, limits, log, traces,
     wire::{self, LargeValues, hex},
 };
 
@@ -32,23 +39,18 @@ pub(super) async fn recover(
     let mut log = log::Log::open(broker, partition, &engine.name).await?;
     let cache = engine.cache.partition(partition)?;
     let cached = resume_from_cache(&cache, partition, &mut log).await?;
-    let work = Work::new(broker, &engine.tokens, partition, nudges);
-    let mut owner = Owner::new(engine, partition, log, cache, work);
-    if let Some(body) = cached {
-        owner.inbox_position = body.inbox_position;
-        owner.now = Timestamp(body.at_ms);
-        owner.load_idle().await?;
-    }
+    let mut replay = Replay::after(cached.as_ref(), engine, cache, log);
     // A claim holds only when nothing stands in the log that was not read.
     loop {
-        owner.replay().await?;
-        owner.inbox_committed = owner.inbox_position;
-        let now = owner.now.max(clock::now());
-        if owner.log.claim(now.0, owner.inbox_position).await? {
-            owner.now = now;
-            return Ok(owner);
+        replay.read_to_the_end().await?;
+        let now = replay.now.max(clock::now());
+        if replay.log.claim(now.0, replay.inbox_position).await? {
+            replay.now = now;
+            break;
         }
     }
+    let work = Work::new(broker, &engine.tokens, partition, nudges);
+    Owner::take_over(replay, partition, work).await
 }
 
 /// The commit up to which the cache goes, when the log still has that very commit; else the cache is emptied.
@@ -70,44 +72,87 @@ async fn resume_from_cache(
 }
 
 impl Owner {
-    /// Puts the open instances of the cache into the indexes, without keeping them in memory.
-    async fn load_idle(&mut self) -> Result<(), Exit> {
+    /// An owner of what was read.
+    async fn take_over(replay: Replay, partition: u32, work: Work) -> Result<Self, Exit> {
+        let Replay { engine, cache, log, instances, inbox_position, now, .. } = replay;
+        let mut owner = Self::new(&engine, partition, log, cache, work);
+        owner.inbox_position = inbox_position;
+        owner.inbox_committed = inbox_position;
+        owner.now = now;
+        let mut orphans = BTreeSet::new();
+        owner.index_cached(&instances, &mut orphans).await?;
+        for (id, replayed) in instances {
+            owner.keep(id, replayed, &mut orphans);
+        }
+        for hash in orphans {
+            tracing::error!(
+                partition,
+                workflow_hash = hex(&hash.0),
+                "Instances stand still: their workflow is not there, or this version of batond does not compile it"
+            );
+        }
+        Ok(owner)
+    }
+
+    /// Enters the open instances of the cache into the indexes, without keeping them in memory.
+    async fn index_cached(
+        &mut self,
+        newer: &BTreeMap<InstanceId, Replayed>,
+        orphans: &mut BTreeSet<Hash>,
+    ) -> Result<(), Exit> {
         let cache = self.cache.clone();
         let mut values = LargeValues::new();
         for record in cache.open_records() {
-            let (_, record) = record?;
+            let (id, record) = record?;
+            let id = InstanceId(id);
+            if newer.contains_key(&id) {
+                continue;
+            }
             let objects = &self.engine.objects;
             let instance = large::decode(objects, &mut values, |values| {
                 wire::decode_state(&record.state, values)
             })
             .await?;
             values.clear();
-            self.index(instance)?;
+            self.open.insert(id);
+            let hash = instance.started.workflow;
+            let Some(definition) = self.engine.definitions.by_hash(hash) else {
+                orphans.insert(hash);
+                continue;
+            };
+            let resident = Resident::new(instance, Some(definition));
+            if self.expect(&resident) {
+                self.residents.insert(id, resident);
+                self.unfinished.push_back(id);
+            }
         }
         Ok(())
     }
 
-    /// Notes the steps and timers of an instance; it stays in memory only when it has work left.
-    fn index(&mut self, instance: Instance) -> Result<(), Exit> {
-        let resident = self.make_resident(instance)?;
-        let id = resident.instance.id;
-        self.open.insert(id);
-        let busy = self.expect(&resident);
-        if busy {
-            self.residents.insert(id, resident);
+    /// Keeps an instance that the log told more of than the cache has.
+    fn keep(&mut self, id: InstanceId, replayed: Replayed, orphans: &mut BTreeSet<Hash>) {
+        let Replayed { instance, positions, key_digest } = replayed;
+        let started = Arc::clone(&instance.started);
+        let open = instance.ended.is_none();
+        if open {
+            self.open.insert(id);
+        }
+        let definition = self.engine.definitions.by_hash(started.workflow);
+        if definition.is_none() {
+            orphans.insert(started.workflow);
+        }
+        let mut resident = Resident::new(instance, definition);
+        resident.dirty = true;
+        resident.positions = positions;
+        resident.key_digest = key_digest;
+        self.dirty.insert(id);
+        if let Some(digest) = key_digest {
+            self.keys.insert(key_of(&started), (id, digest));
+        }
+        if open && self.expect(&resident) {
             self.unfinished.push_back(id);
         }
-        Ok(())
-    }
-
-    fn make_resident(&self, instance: Instance) -> Result<Resident, Exit> {
-        let hash = instance.started.workflow;
-        let definition = self
-            .engine
-            .definitions
-            .by_hash(hash)
-            .ok_or_else(|| Exit::DefinitionMissing(hex(&hash.0)))?;
-        Ok(Resident::new(instance, definition))
+        self.residents.insert(id, resident);
     }
 
     /// Enters what an instance waits for into the indexes; whether it has work left.
@@ -140,75 +185,78 @@ impl Owner {
         }
         busy
     }
+}
 
-    /// Reads the log from where the state is to its end.
-    async fn replay(&mut self) -> Result<(), Exit> {
-        let mut replay = Replay { engine: Arc::clone(&self.engine), instances: BTreeMap::new() };
-        let known = std::mem::take(&mut self.residents);
-        for (id, resident) in known {
-            replay.instances.insert(id, (resident.instance, resident.positions));
+/// Instances as the log tells them.
+struct Replay {
+    engine: Arc<Engine>,
+    cache: cache::Partition,
+    log: log::Log,
+    /// Those that the log told more of than the cache has.
+    instances: BTreeMap<InstanceId, Replayed>,
+    /// Of the commits that told it.
+    bytes: usize,
+    inbox_position: u64,
+    now: Timestamp,
+}
+
+struct Replayed {
+    instance: Instance,
+    /// Where the log told of it, as far as the cache has not been told.
+    positions: Vec<u64>,
+    /// Digest of the request that started it, when it had an idempotency key that the cache does not have.
+    key_digest: Option<[u8; 32]>,
+}
+
+impl Replay {
+    /// `cached` is the commit up to which the cache goes.
+    fn after(
+        cached: Option<&v1::CommitBody>,
+        engine: &Arc<Engine>,
+        cache: cache::Partition,
+        log: log::Log,
+    ) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            cache,
+            log,
+            instances: BTreeMap::new(),
+            bytes: 0,
+            inbox_position: cached.map_or(0, |body| body.inbox_position),
+            now: cached.map_or(Timestamp::default(), |body| Timestamp(body.at_ms)),
         }
-        let cache = self.cache.clone();
+    }
+
+    /// Reads the log from where the state is to its end as it is now.
+    async fn read_to_the_end(&mut self) -> Result<(), Exit> {
         let mut reader = self.log.reader().await?;
         while let Some(commit) = self.log.next(&mut reader).await? {
             self.inbox_position = commit.body.inbox_position;
             self.now = self.now.max(Timestamp(commit.body.at_ms));
-            replay.take(&cache, commit).await?;
-        }
-        for (id, (instance, positions)) in replay.instances {
-            // What the cache had indexed of it is of before.
-            self.forget_steps(id);
-            let ended = instance.ended.is_some();
-            let mut resident = self.make_resident(instance)?;
-            resident.dirty = !positions.is_empty();
-            resident.positions = positions;
-            if resident.dirty {
-                self.dirty.insert(id);
+            self.bytes += commit.bytes;
+            self.take(commit).await?;
+            if self.instances.len() >= limits::REPLAY_INSTANCES_MAX
+                || self.bytes >= limits::REPLAY_BYTES_MAX
+            {
+                self.spill().await?;
             }
-            let started = &resident.instance.started;
-            if !started.key.is_empty() && resident.dirty {
-                let key = (
-                    format!("{}/{}", started.name.namespace, started.name.name),
-                    started.key.to_string(),
-                );
-                let digest = crate::api::start_digest(started);
-                self.keys.insert(key, (id, digest));
-                resident.key_digest = Some(digest);
-            }
-            if ended {
-                self.open.remove(&id);
-            } else {
-                self.open.insert(id);
-                if self.expect(&resident) {
-                    self.unfinished.push_back(id);
-                }
-            }
-            self.residents.insert(id, resident);
         }
         Ok(())
     }
 
-    fn forget_steps(&mut self, id: InstanceId) {
-        let steps = self.steps.range((id, ActivationId(0))..=(id, ActivationId(u32::MAX)));
-        let steps: Vec<_> = steps.map(|(key, _)| *key).collect();
-        for key in steps {
-            self.steps.remove(&key);
-        }
+    /// Hands everything to the cache.
+    async fn spill(&mut self) -> Result<(), Exit> {
+        let mut large = LargeValues::new();
+        let changes = std::mem::take(&mut self.instances).into_values().map(|replayed| {
+            let Replayed { instance, positions, key_digest } = replayed;
+            persist::change(&instance, positions, key_digest, &mut large)
+        });
+        let changes = changes.collect();
+        self.bytes = 0;
+        persist::write(&self.engine, &self.cache, &self.log, changes, large).await
     }
-}
 
-/// Instances as the log tells them, with where it does.
-struct Replay {
-    engine: Arc<Engine>,
-    instances: BTreeMap<InstanceId, (Instance, Vec<u64>)>,
-}
-
-impl Replay {
-    async fn take(
-        &mut self,
-        cache: &crate::cache::Partition,
-        commit: log::Committed,
-    ) -> Result<(), Exit> {
+    async fn take(&mut self, commit: log::Committed) -> Result<(), Exit> {
         let at = Timestamp(commit.body.at_ms);
         let Some(Content::Batch(batch)) = commit.body.content else { return Ok(()) };
         let mut values = LargeValues::new();
@@ -221,20 +269,21 @@ impl Replay {
                     wire::decode_event(event.clone(), values)
                 })
                 .await?;
-                if !matches!(event, Event::InstanceStarted(_)) {
-                    // From the cache when this is the first that the log says of it since.
-                    self.instance(cache, id).await?;
-                }
-                spans.extend(self.spans(id, &event, at));
                 if let Event::InstanceStarted(started) = &event {
-                    self.instances
-                        .insert(id, (Instance::new(id, Arc::clone(started), at), Vec::new()));
+                    spans.extend(self.spans(id, &event, at));
+                    let key_digest =
+                        (!started.key.is_empty()).then(|| crate::api::start_digest(started));
+                    let instance = Instance::new(id, Arc::clone(started), at);
+                    let replayed = Replayed { instance, positions: Vec::new(), key_digest };
+                    self.instances.insert(id, replayed);
                 } else {
-                    let (instance, _) = self.instance(cache, id).await?;
-                    baton_core::apply(instance, &event, at);
+                    // From the cache when this is the first that the log says of it since.
+                    self.replayed(id).await?;
+                    spans.extend(self.spans(id, &event, at));
+                    baton_core::apply(&mut self.replayed(id).await?.instance, &event, at);
                 }
             }
-            let (_, positions) = self.instance(cache, id).await?;
+            let positions = &mut self.replayed(id).await?.positions;
             if positions.last() != Some(&commit.sequence) {
                 positions.push(commit.sequence);
             }
@@ -254,7 +303,9 @@ impl Replay {
         if let Event::InstanceStarted(started) = event {
             return traces::start(id, started, at);
         }
-        let Some((before, _)) = self.instances.get(&id) else { return Vec::new() };
+        let Some(Replayed { instance: before, .. }) = self.instances.get(&id) else {
+            return Vec::new();
+        };
         let definition = self.engine.definitions.by_hash(before.started.workflow);
         let task = |activation: ActivationId| {
             let task = before.activations.get(&activation)?.task;
@@ -263,13 +314,10 @@ impl Replay {
         traces::spans(before, task, event, at)
     }
 
-    async fn instance(
-        &mut self,
-        cache: &crate::cache::Partition,
-        id: InstanceId,
-    ) -> Result<&mut (Instance, Vec<u64>), Exit> {
+    async fn replayed(&mut self, id: InstanceId) -> Result<&mut Replayed, Exit> {
         if !self.instances.contains_key(&id) {
-            let record = cache
+            let record = self
+                .cache
                 .record(&id.0)?
                 .ok_or(wire::Error::Malformed("an instance without a start"))?;
             let mut values = LargeValues::new();
@@ -278,7 +326,8 @@ impl Replay {
                 wire::decode_state(&record.state, values)
             })
             .await?;
-            self.instances.insert(id, (instance, Vec::new()));
+            let replayed = Replayed { instance, positions: Vec::new(), key_digest: None };
+            self.instances.insert(id, replayed);
         }
         Ok(self.instances.get_mut(&id).expect("it has just been put there"))
     }

@@ -12,7 +12,8 @@ use crate::definitions::Definition;
 
 pub(super) struct Resident {
     pub instance: Instance,
-    pub definition: Arc<Definition>,
+    /// `None`: this version of the engine does not have it compiled; then nothing can be decided.
+    pub definition: Option<Arc<Definition>>,
     /// Where in the log its events are, as far as the cache has not been told.
     pub positions: Vec<u64>,
     /// When something last happened to it here.
@@ -24,7 +25,7 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    pub(super) fn new(instance: Instance, definition: Arc<Definition>) -> Self {
+    pub(super) fn new(instance: Instance, definition: Option<Arc<Definition>>) -> Self {
         Self {
             instance,
             definition,
@@ -43,7 +44,7 @@ impl Resident {
     /// The task of an open activation.
     pub(super) fn task(&self, activation: ActivationId) -> Option<&Task> {
         let task = self.instance.activations.get(&activation)?.task;
-        self.definition.workflow.task(task)
+        self.definition.as_ref()?.workflow.task(task)
     }
 
     pub(super) fn appended(&mut self, sequence: u64) {

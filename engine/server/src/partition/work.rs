@@ -69,7 +69,7 @@ impl Work {
             return true;
         };
         let Some(function) = resident.function(step) else { return true };
-        let definition = &resident.definition;
+        let Some(definition) = &resident.definition else { return true };
         let task =
             resident.instance.activations.get(&step).and_then(|a| definition.workflow.task(a.task));
         let name = definition.name();
