@@ -35,7 +35,10 @@ impl Report {
     pub(crate) fn save(&self, name: &str) -> Result<PathBuf> {
         let pairs = self.figures.iter().map(|(key, value, _)| ((*key).to_owned(), rounded(*value)));
         let object = pairs.collect::<serde_json::Map<_, _>>();
-        let path = settings::root().join("target").join(format!("{name}.json"));
+        let folder = settings::root().join("target");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let path = folder.join(format!("{name}.json"));
         std::fs::write(&path, serde_json::to_string_pretty(&object)? + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
