@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use baton_proto::v1::definition_service_client::DefinitionServiceClient;
 use baton_proto::v1::engine_service_client::EngineServiceClient;
+use baton_proto::v1::event_service_client::EventServiceClient;
 use baton_proto::v1::workflow_service_client::WorkflowServiceClient;
 use baton_proto::v1::{
     Definition, DeployRequest, GetRequest, HistoryEvent, HistoryRequest, Instance, ListRequest,
@@ -22,6 +23,7 @@ const PAGE: u32 = 1_000;
 #[derive(Clone, Debug)]
 pub struct Api {
     pub definitions: DefinitionServiceClient<Channel>,
+    pub events: EventServiceClient<Channel>,
     pub workflows: WorkflowServiceClient<Channel>,
     pub engine: EngineServiceClient<Channel>,
 }
@@ -37,6 +39,7 @@ impl Api {
         let channel = endpoint.connect_lazy();
         Ok(Self {
             definitions: DefinitionServiceClient::new(channel.clone()),
+            events: EventServiceClient::new(channel.clone()),
             workflows: WorkflowServiceClient::new(channel.clone()),
             engine: EngineServiceClient::new(channel),
         })

@@ -38,6 +38,25 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// Publish CloudEvents; instances that listen take them a moment later.
+    #[command(
+        after_help = "Each event is a JSON object; a file may hold one, several, or a list of them. What is \
+        missing of specversion, id, source and time is filled in.\n\nExamples:\n  \
+        echo '{\"type\": \"order.paid\", \"data\": {\"order\": 7}}' | baton event publish -\n  \
+        baton event publish --department sales events.jsonl"
+    )]
+    Publish {
+        /// JSON; `-` is the standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Whose events they are: the last part of their subject on NATS.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        department: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a NATS server and an engine on this machine, to try things out.
     #[command(after_help = DEV_HELP)]
@@ -125,6 +144,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TASK")]
         from: String,
     },
+    /// Events from outside, for whoever listens.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  baton event publish events.jsonl\n  baton event publish -"
+    )]
+    Event(EventCommand),
     /// Say how the engine is and what to do about it; exit status 1 when something is wrong.
     #[command(after_help = "Examples:\n  baton doctor\n  baton doctor --production\n  \
         baton doctor --url http://10.0.0.7:7420 -o json")]

@@ -4,7 +4,7 @@ use std::{error::Error as _, time::Duration};
 
 use baton_proto::v1::{
     definition_service_client::DefinitionServiceClient, engine_service_client::EngineServiceClient,
-    workflow_service_client::WorkflowServiceClient,
+    event_service_client::EventServiceClient, workflow_service_client::WorkflowServiceClient,
 };
 use tonic::{
     Code, Status,
@@ -73,6 +73,10 @@ impl Client {
     pub(crate) fn definitions(&self) -> DefinitionServiceClient<Channel> {
         DefinitionServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn engine(&self) -> EngineServiceClient<Channel> {

@@ -1,8 +1,8 @@
 //! The events of an instance, as JSON and as lines for people.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use baton_proto::v1::{HistoryEvent, Json, Next, StepReport, event::Kind, json, next};
+use baton_proto::v1::{HistoryEvent, Json, Next, StepReport, child_ended, event::Kind, json, next};
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,6 +36,15 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::InstanceCancelled(_)) => "instance-cancelled",
         Some(Kind::InstanceRerun(_)) => "instance-rerun",
         Some(Kind::ForkStarted(_)) => "fork-started",
+        Some(Kind::EventEmitted(_)) => "event-emitted",
+        Some(Kind::EventPublished(_)) => "event-published",
+        Some(Kind::ListenStarted(_)) => "listen-started",
+        Some(Kind::EventTaken(_)) => "event-taken",
+        Some(Kind::ListenIterated(_)) => "listen-iterated",
+        Some(Kind::ListenIterationEnded(_)) => "listen-iteration-ended",
+        Some(Kind::ChildStarted(_)) => "child-started",
+        Some(Kind::ChildEnded(_)) => "child-ended",
+        Some(Kind::ChildCancelled(_)) => "child-cancelled",
     }
 }
 
@@ -91,11 +100,11 @@ pub(crate) fn line(event: &HistoryEvent, start_ms: i64, width: usize, paint: Pai
 
 fn tone(event: &HistoryEvent) -> Tone {
     match kind(event) {
-        "step-completed" | "instance-completed" => Tone::Good,
+        "step-completed" | "instance-completed" | "event-taken" => Tone::Good,
         "step-failed" | "task-faulted" | "instance-faulted" => Tone::Bad,
-        "step-cancelled" | "instance-cancelled" | "instance-suspended" | "retry-scheduled"
-        | "error-caught" => Tone::Warn,
-        "step-scheduled" => Tone::Busy,
+        "step-cancelled" | "child-cancelled" | "instance-cancelled" | "instance-suspended"
+        | "retry-scheduled" | "error-caught" => Tone::Warn,
+        "step-scheduled" | "child-started" => Tone::Busy,
         _ => Tone::Plain,
     }
 }
@@ -133,6 +142,7 @@ fn data(event: &HistoryEvent) -> Value {
             "workflow_hash": hex(&e.workflow), "namespace": e.namespace, "name": e.name, "version": e.version,
             "input": value(e.input.as_ref()), "key": shape::non_empty(&e.key), "labels": e.labels,
             "traceparent": shape::non_empty(&e.traceparent),
+            "parent_instance": e.parent.as_ref().map(|parent| id(&parent.instance)),
         }),
         Kind::TaskEntered(e) => json!({
             "activation": e.activation, "parent": e.parent, "task": e.task, "branch": e.branch,
@@ -188,7 +198,46 @@ fn data(event: &HistoryEvent) -> Value {
         Kind::InstanceRerun(e) => json!({
             "task": e.task, "input": value(e.input.as_ref()), "context": value(e.context.as_ref()),
         }),
+        Kind::EventEmitted(e) => {
+            json!({ "activation": e.activation, "event": value(e.event.as_ref()) })
+        }
+        Kind::EventPublished(e) => json!({ "activation": e.activation }),
+        Kind::ListenStarted(e) => json!({
+            "activation": e.activation, "correlation": values(&e.correlation), "each": e.each,
+        }),
+        Kind::EventTaken(e) => json!({
+            "activation": e.activation, "filter": e.filter, "type": e.r#type, "source": e.source, "id": e.id,
+            "position": e.position, "value": value(e.value.as_ref()), "correlation": values(&e.correlation),
+            "over": e.over,
+        }),
+        Kind::ListenIterated(e) => json!({ "activation": e.activation, "index": e.index }),
+        Kind::ListenIterationEnded(e) => json!({
+            "activation": e.activation, "output": value(e.output.as_ref()), "context": value(e.context.as_ref()),
+        }),
+        Kind::ChildStarted(e) => json!({
+            "activation": e.activation, "child": id(&e.child), "namespace": e.namespace, "name": e.name,
+            "version": shape::non_empty(&e.version), "input": value(e.input.as_ref()), "awaited": e.awaited,
+        }),
+        Kind::ChildEnded(e) => match &e.result {
+            Some(child_ended::Result::Output(output)) => {
+                json!({ "activation": e.activation, "output": value(Some(output)) })
+            }
+            Some(child_ended::Result::Error(error)) => {
+                json!({ "activation": e.activation, "error": shape::problem(error) })
+            }
+            None => json!({ "activation": e.activation }),
+        },
+        Kind::ChildCancelled(e) => json!({ "activation": e.activation, "child": id(&e.child) }),
     }
+}
+
+fn values(map: &BTreeMap<String, Json>) -> Value {
+    map.iter().map(|(key, json)| (key.clone(), value(Some(json)))).collect()
+}
+
+/// An instance's id as it is given out.
+fn id(bytes: &[u8]) -> Option<String> {
+    uuid::Uuid::from_slice(bytes).ok().map(|id| id.to_string())
 }
 
 fn value(json: Option<&Json>) -> Value {

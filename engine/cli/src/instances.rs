@@ -268,6 +268,9 @@ fn details(instance: &Instance, trace: Option<&str>, output: &Output) -> Vec<Str
             instance.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         fact("labels", &labels.join(" "));
     }
+    if !instance.parent.is_empty() {
+        fact("run by", &instance.parent);
+    }
     if let Some(trace) = trace {
         fact("trace", trace);
     }
@@ -303,7 +306,9 @@ fn details(instance: &Instance, trace: Option<&str>, output: &Output) -> Vec<Str
         } else {
             String::new()
         };
-        fact("open", &format!("{}{step}{since}{until}{unserved}", task.name));
+        let child =
+            if task.child.is_empty() { String::new() } else { format!(", runs {}", task.child) };
+        fact("open", &format!("{}{step}{since}{until}{child}{unserved}", task.name));
     }
     lines
 }

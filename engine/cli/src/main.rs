@@ -13,6 +13,7 @@ mod input;
 mod instances;
 mod output;
 mod progress;
+mod publish;
 mod shape;
 mod start;
 mod timeline;
@@ -27,7 +28,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
-    args::{Arguments, Command},
+    args::{Arguments, Command, EventCommand},
     client::Client,
     error::{Error, Outcome},
     instances::Change,
@@ -79,6 +80,9 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
         Command::Resume { id } => instances::change(&client, Change::Resume { id }, &output).await,
         Command::Rerun { id, from } => {
             instances::change(&client, Change::Rerun { id, task: from }, &output).await
+        }
+        Command::Event(EventCommand::Publish { file, department }) => {
+            publish::publish(&client, &file, &department, &output).await
         }
         Command::Doctor { production } => doctor::doctor(&client, production, &output).await,
         Command::Completion { shell } => {

@@ -65,6 +65,7 @@ pub(crate) fn instance(instance: &Instance) -> Value {
         "labels": instance.labels,
         "idempotency_key": non_empty(&instance.idempotency_key),
         "trace_id": non_empty(&instance.trace_id),
+        "parent": non_empty(&instance.parent),
         "open_tasks": instance.open_tasks.iter().map(open_task).collect::<Vec<_>>(),
     })
 }
@@ -172,6 +173,7 @@ fn open_task(task: &OpenTask) -> Value {
         "since": time(task.since.as_ref()),
         "until": time(task.until.as_ref()),
         "unserved": task.unserved,
+        "child": non_empty(&task.child),
     })
 }
 

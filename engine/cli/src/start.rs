@@ -96,6 +96,10 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
             Some(format!("{} waits {left}", event.task))
         }
         Kind::InstanceSuspended(_) => Some("suspended".into()),
+        Kind::ListenStarted(_) => Some(format!("{} listens", event.task)),
+        Kind::ChildStarted(child) => {
+            Some(format!("{} runs {}/{}", event.task, child.namespace, child.name))
+        }
         Kind::InstanceStarted(_)
         | Kind::TaskEntered(_)
         | Kind::TaskSkipped(_)
@@ -114,7 +118,14 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
         | Kind::InstanceFaulted(_)
         | Kind::InstanceCancelled(_)
         | Kind::InstanceRerun(_)
-        | Kind::ForkStarted(_) => None,
+        | Kind::ForkStarted(_)
+        | Kind::EventEmitted(_)
+        | Kind::EventPublished(_)
+        | Kind::EventTaken(_)
+        | Kind::ListenIterated(_)
+        | Kind::ListenIterationEnded(_)
+        | Kind::ChildEnded(_)
+        | Kind::ChildCancelled(_) => None,
     }
 }
 

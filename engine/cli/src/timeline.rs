@@ -215,7 +215,17 @@ impl Reading {
             Kind::InstanceFaulted(_) => self.end(at, State::Faulted),
             Kind::InstanceCancelled(_) => self.end(at, State::Cancelled),
             Kind::InstanceRerun(_) => self.ended = false,
+            // Listening and running others is waiting, and the row of the task is open meanwhile.
             Kind::InstanceStarted(_)
+            | Kind::EventEmitted(_)
+            | Kind::EventPublished(_)
+            | Kind::ListenStarted(_)
+            | Kind::EventTaken(_)
+            | Kind::ListenIterated(_)
+            | Kind::ListenIterationEnded(_)
+            | Kind::ChildStarted(_)
+            | Kind::ChildEnded(_)
+            | Kind::ChildCancelled(_)
             | Kind::LoopStarted(_)
             | Kind::LoopIterated(_)
             | Kind::ForkStarted(_)

@@ -1,5 +1,7 @@
 //! The only place where an instance changes. It decides nothing, and reads neither the workflow nor an expression.
 
+mod events;
+
 use alloc::{boxed::Box, sync::Arc, vec};
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
 ///
 /// # Panics
 /// When the event does not follow from the instance: the log's hash chain rules that out, and going on would be worse.
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
 pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
     instance.updated_at = at;
     instance.events += 1;
@@ -52,7 +55,8 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
                 step.retry_at = *retry_at;
             }
         }
-        Event::StepCancelled { activation, attempt: _ } => {
+        Event::StepCancelled { activation, attempt: _ }
+        | Event::ChildCancelled { activation, child: _ } => {
             get_mut(instance, *activation).phase = Phase::Plain;
         }
         Event::TimerStarted { activation, fire_at } => {
@@ -101,6 +105,42 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             end(instance, at, End::Cancelled);
         }
         Event::InstanceRerun { task, input, context } => rerun(instance, *task, input, context, at),
+        Event::EventEmitted { activation, event } => {
+            get_mut(instance, *activation).phase = Phase::Emit(event.clone());
+            set_ready(instance, *activation, None);
+        }
+        Event::EventPublished { activation } => events::published(instance, *activation),
+        Event::ListenStarted { activation, correlation, each } => {
+            events::listen(instance, *activation, correlation, *each);
+        }
+        Event::EventTaken { activation, filter, value, correlation, event, over } => {
+            events::note(instance, event);
+            let heard = events::Heard { filter: *filter, value, correlation, over: *over };
+            events::hear(instance, *activation, &heard);
+        }
+        Event::ListenIterated { activation, index } => {
+            events::begin_pass(instance, *activation, *index);
+        }
+        Event::ListenIterationEnded { activation, output, context } => {
+            if let Some(context) = context {
+                instance.context = context.clone();
+            }
+            events::end_pass(instance, *activation, output);
+        }
+        Event::ChildStarted { activation, child, workflow: _, input: _, awaited } => {
+            get_mut(instance, *activation).phase = Phase::Child { id: *child, awaited: *awaited };
+            set_ready(instance, *activation, None);
+        }
+        Event::ChildEnded { activation, result } => {
+            let ready = match result {
+                Ok(output) => {
+                    get_mut(instance, *activation).value = output.clone();
+                    Ready::Exit
+                }
+                Err(error) => Ready::Raise(error.clone()),
+            };
+            answer(instance, *activation, ready);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::{
     error::Error,
-    event::Report,
+    event::{Origin, Report},
     id::{ActivationId, Attempt, TaskId},
     json::Json,
 };
@@ -37,6 +37,12 @@ pub enum Command {
     Resume,
     /// Go on, after the end, from a task of the outermost list; `input` and `context` are those that the task had when it was last entered.
     Rerun { task: TaskId, input: Json, context: Json },
+    /// An event has come; whoever listens for it takes it, or only this `listener`.
+    TakeEvent { event: Json, origin: Origin, listener: Option<ActivationId> },
+    /// The event of an `emit` is stored.
+    PublishedEvent { activation: ActivationId },
+    /// The instance of a `run` has ended; when nobody awaits it, it has begun, or cannot.
+    EndChild { activation: ActivationId, result: Result<Json, Error> },
 }
 
 /// What an activation waits for.
@@ -71,6 +77,10 @@ pub enum Rejection {
     InvalidInput,
     /// There is nothing to go on with.
     Idle,
+    /// Nothing waits for this, or no longer.
+    NotAwaited,
+    /// It has taken this event before.
+    EventTaken,
 }
 
 impl Rejection {
@@ -87,6 +97,8 @@ impl Rejection {
             Self::UnknownTask => "unknown-task",
             Self::InvalidInput => "invalid-input",
             Self::Idle => "idle",
+            Self::NotAwaited => "not-awaited",
+            Self::EventTaken => "event-taken",
         }
     }
 }
@@ -104,6 +116,8 @@ impl fmt::Display for Rejection {
             Self::UnknownTask => "the workflow's outermost list has no such task that was entered",
             Self::InvalidInput => "the input does not fit the workflow",
             Self::Idle => "there is nothing to go on with",
+            Self::NotAwaited => "nothing waits for this",
+            Self::EventTaken => "the instance has taken this event before",
         })
     }
 }

@@ -4,6 +4,7 @@
 //! that the next one is decided on what is then true. All that expressions say goes into the events.
 
 mod enter;
+mod events;
 mod flow;
 mod raise;
 mod scope;
@@ -11,6 +12,7 @@ mod scope;
 use alloc::{sync::Arc, vec::Vec};
 
 use self::enter::Entry;
+pub use self::events::child_cancelled;
 use crate::{
     apply::apply,
     command::{Command, Rejection, Timer},
@@ -18,7 +20,7 @@ use crate::{
     evaluate::{Evaluator, Scope},
     event::{Event, Report, Started},
     id::{ActivationId, Attempt, Duration, InstanceId, TaskId, Timestamp},
-    instance::{Activation, Instance},
+    instance::{Activation, Instance, Phase},
     json::Json,
     limits,
     workflow::{Kind, Task, Workflow},
@@ -70,7 +72,10 @@ pub fn decide(
         | Command::Cancel { .. }
         | Command::Terminate { .. }
         | Command::Suspend { .. }
-        | Command::Resume => expect_open(instance)?,
+        | Command::Resume
+        | Command::TakeEvent { .. }
+        | Command::PublishedEvent { .. }
+        | Command::EndChild { .. } => expect_open(instance)?,
     }
     let mut decision = Decision::new(instance, workflow, evaluator, now);
     match command {
@@ -114,6 +119,19 @@ pub fn decide(
             decision.record(Event::InstanceRerun { task, input, context });
             decision.record(root);
         }
+        Command::TakeEvent { event, origin, listener } => {
+            decision.take_event(&event, &origin, listener)?;
+        }
+        Command::PublishedEvent { activation } => {
+            expect_waiting(decision.instance, activation, |phase| matches!(phase, Phase::Emit(_)))?;
+            decision.record(Event::EventPublished { activation });
+        }
+        Command::EndChild { activation, result } => {
+            expect_waiting(decision.instance, activation, |phase| {
+                matches!(phase, Phase::Child { .. })
+            })?;
+            decision.end_child(activation, result);
+        }
     }
     decision.advance();
     Ok(decision.events)
@@ -152,6 +170,19 @@ fn expect_timer(
     }
     // Time stands still, but answers count. Resuming sets the timers again.
     if instance.suspended { Err(Rejection::InstanceSuspended) } else { Ok(()) }
+}
+
+fn expect_waiting(
+    instance: &Instance,
+    id: ActivationId,
+    wanted: impl FnOnce(&Phase) -> bool,
+) -> Result<(), Rejection> {
+    let found = instance.activations.get(&id).filter(|activation| activation.ready.is_none());
+    if found.is_some_and(|activation| wanted(&activation.phase)) {
+        Ok(())
+    } else {
+        Err(Rejection::NotAwaited)
+    }
 }
 
 /// The document itself is entered: the same way whenever it is, because only the input has a say.
@@ -274,13 +305,15 @@ impl<'a> Decision<'a> {
         self.record(Event::InstanceCancelled { reason, terminated });
     }
 
-    /// The steps of an activation and of all inside it are no longer wanted.
+    /// The steps and children of an activation and of all inside it are no longer wanted.
     fn cancel_steps(&mut self, id: ActivationId) {
         let mut inside = self.instance.below(id);
         inside.push(id);
         for activation in inside {
             if let Some(attempt) = self.instance.open_step(activation).map(|step| step.attempt) {
                 self.record(Event::StepCancelled { activation, attempt });
+            } else if let Some((child, true)) = self.instance.open_child(activation) {
+                self.record(Event::ChildCancelled { activation, child });
             }
         }
     }
@@ -311,12 +344,30 @@ fn size(event: &Event) -> usize {
         Event::InstanceSuspended { reason } | Event::InstanceCancelled { reason, .. } => {
             reason.len()
         }
+        Event::EventEmitted { event, .. } => event.len(),
+        Event::ListenStarted { correlation, .. } => correlation.values().map(|v| v.len()).sum(),
+        Event::EventTaken { value: taken, correlation, event, .. } => {
+            value(taken)
+                + correlation.values().map(|v| v.len()).sum::<usize>()
+                + event.id.len()
+                + event.source.len()
+                + event.kind.len()
+        }
+        Event::ListenIterationEnded { output, context, .. } => output.len() + value(context),
+        Event::ChildStarted { input, .. } => input.len(),
+        Event::ChildEnded { result, .. } => match result {
+            Ok(output) => output.len(),
+            Err(error) => error.bytes(),
+        },
         Event::TaskSkipped { .. }
         | Event::StepCancelled { .. }
         | Event::TimerStarted { .. }
         | Event::TimerFired { .. }
         | Event::LoopIterated { .. }
         | Event::ForkStarted { .. }
-        | Event::InstanceResumed => 0,
+        | Event::InstanceResumed
+        | Event::EventPublished { .. }
+        | Event::ListenIterated { .. }
+        | Event::ChildCancelled { .. } => 0,
     }
 }

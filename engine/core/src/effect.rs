@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use crate::{
     command::Timer,
     event::Event,
-    id::{ActivationId, Attempt, Timestamp},
-    instance::Instance,
+    id::{ActivationId, Attempt, InstanceId, Timestamp},
+    instance::{Instance, Phase},
 };
 
 /// Something that the world must do, once the log has the event that asks for it.
@@ -24,6 +24,16 @@ pub enum Effect {
     Rearm,
     /// Tell whoever waits that the instance has ended.
     End,
+    /// Publish the event of an `emit`, and give [`crate::Command::PublishedEvent`] when it is stored. Published twice it
+    /// counts once.
+    PublishEvent { activation: ActivationId },
+    /// Give [`crate::Command::TakeEvent`] for events that this may take, also for those that have come before.
+    Listen { activation: ActivationId },
+    /// See to it that the child runs, and give [`crate::Command::EndChild`] when it has ended, or at once when nobody
+    /// awaits it.
+    RunChild { activation: ActivationId },
+    /// Cancel this instance.
+    CancelChild { child: InstanceId },
 }
 
 /// What one event asks for, besides [`Effect::Continue`], which only the state can tell.
@@ -48,6 +58,14 @@ pub fn effect(event: &Event) -> Option<Effect> {
             retry_at.map(|at| Effect::SetTimer { activation: *activation, timer: Timer::Due, at })
         }
         Event::InstanceResumed => Some(Effect::Rearm),
+        Event::EventEmitted { activation, .. } => {
+            Some(Effect::PublishEvent { activation: *activation })
+        }
+        Event::ListenStarted { activation, .. } => Some(Effect::Listen { activation: *activation }),
+        Event::ChildStarted { activation, .. } => {
+            Some(Effect::RunChild { activation: *activation })
+        }
+        Event::ChildCancelled { child, .. } => Some(Effect::CancelChild { child: *child }),
         Event::InstanceCompleted { .. }
         | Event::InstanceFaulted { .. }
         | Event::InstanceCancelled { .. } => Some(Effect::End),
@@ -62,7 +80,12 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::ForkStarted { .. }
         | Event::ErrorCaught { .. }
         | Event::InstanceSuspended { .. }
-        | Event::InstanceRerun { .. } => None,
+        | Event::InstanceRerun { .. }
+        | Event::EventPublished { .. }
+        | Event::EventTaken { .. }
+        | Event::ListenIterated { .. }
+        | Event::ListenIterationEnded { .. }
+        | Event::ChildEnded { .. } => None,
     }
 }
 
@@ -81,6 +104,27 @@ pub fn pending(instance: &Instance) -> Vec<Effect> {
     }
     for (id, step) in instance.open_steps() {
         effects.push(Effect::DispatchStep { activation: id, attempt: step.attempt });
+    }
+    for (id, activation) in &instance.activations {
+        let effect = match &activation.phase {
+            Phase::Emit(_) if activation.ready.is_none() => {
+                Effect::PublishEvent { activation: *id }
+            }
+            Phase::Listen(listening) if !listening.over => Effect::Listen { activation: *id },
+            Phase::Child { .. } if activation.ready.is_none() => {
+                Effect::RunChild { activation: *id }
+            }
+            Phase::Plain
+            | Phase::Step(_)
+            | Phase::Timer(_)
+            | Phase::Loop { .. }
+            | Phase::Fork { .. }
+            | Phase::Try(_)
+            | Phase::Emit(_)
+            | Phase::Listen(_)
+            | Phase::Child { .. } => continue,
+        };
+        effects.push(effect);
     }
     effects
 }

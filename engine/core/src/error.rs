@@ -4,8 +4,12 @@ use alloc::{string::String, sync::Arc};
 
 /// Where the standard errors' URIs begin (Open Workflow DSL reference, "Standard error types").
 pub const TYPES: &str = "https://open-workflow-specification.org/dsl/errors/types/";
-/// Where they began before the specification moved; filters may still use it.
-pub const TYPES_BEFORE: &str = "https://serverlessworkflow.io/spec/1.0.0/errors/";
+/// Where they begin elsewhere in the specification and where they did before it moved; filters may use each of them.
+pub const TYPES_ELSEWHERE: [&str; 3] = [
+    "https://open-workflow-specification.org/spec/1.0.0/errors/",
+    "https://serverlessworkflow.io/spec/1.0.0/errors/",
+    "https://serverlessworkflow.io/dsl/errors/types/",
+];
 
 /// An error of the workflow, which its author may catch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! What the core asks of expressions; `baton-dsl` answers it with jq.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use crate::{
     error::Error,
     id::{Duration, Timestamp},
     instance::Instance,
     json::Json,
-    workflow::{Expression, Schema, Workflow},
+    workflow::{Expression, Matcher, Name, Read, Schema, Workflow},
 };
 
 /// Evaluates the expressions of the one workflow that it was compiled with. The same question always gets the same
@@ -32,8 +32,36 @@ pub trait Evaluator {
     /// As an expression sees it: `{"type": …, "status": …, …}`.
     fn error_value(&self, error: &Error) -> Json;
 
+    /// Whether an event, `scope.value`, is what a filter wants. What cannot be evaluated of it does not match.
+    fn matches(&self, matcher: Matcher, scope: &Scope<'_>) -> bool;
+
+    /// The event that an `emit` describes, as one object. What the author did not say of it is as in `defaults`.
+    fn event(
+        &self,
+        expression: Expression,
+        defaults: &EventDefaults,
+        scope: &Scope<'_>,
+    ) -> Result<Json, Error>;
+
+    /// What a listener hands on of an event.
+    fn read(&self, event: &Json, read: Read) -> Json;
+
+    /// The workflow that a `run` names, and its input.
+    fn child(&self, expression: Expression, scope: &Scope<'_>) -> Result<(Name, Json), Error>;
+
     /// Whether the value fits the schema.
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error>;
+}
+
+/// What an event says of itself unless its author does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventDefaults {
+    /// `id`
+    pub id: String,
+    /// `source`
+    pub source: String,
+    /// `time`
+    pub time: Timestamp,
 }
 
 /// What an expression can see.

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use crate::{
     error::Error,
-    id::{ActivationId, Attempt, TaskId, Timestamp},
+    id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
     workflow::{Hash, Name},
 };
@@ -75,6 +75,57 @@ pub enum Event {
     InstanceCancelled { reason: Arc<str>, terminated: bool },
     /// Goes on from a task of the outermost list. The root is entered again right after it.
     InstanceRerun { task: TaskId, input: Json, context: Json },
+    /// An `emit` has its event, which is now to be published.
+    EventEmitted { activation: ActivationId, event: Json },
+    /// The broker has stored it.
+    EventPublished { activation: ActivationId },
+    /// A `listen` listens. `correlation` is what its events must say; `each`: it does something with each of them.
+    ListenStarted { activation: ActivationId, correlation: BTreeMap<Arc<str>, Json>, each: bool },
+    /// A `listen` takes an event.
+    EventTaken {
+        activation: ActivationId,
+        /// Which of its filters the event fits; those of `until` count on after the others.
+        filter: u32,
+        /// What it hands on; absent when the event only ends it.
+        value: Option<Json>,
+        /// What this event settles for those to come.
+        correlation: BTreeMap<Arc<str>, Json>,
+        event: Origin,
+        /// It has enough now.
+        over: bool,
+    },
+    /// The pass of this index, from 0, of a `foreach` begins.
+    ListenIterated { activation: ActivationId, index: u32 },
+    /// It is done; `context` is absent when it stays as it was.
+    ListenIterationEnded { activation: ActivationId, output: Json, context: Option<Json> },
+    /// An instance of another workflow is to begin.
+    ChildStarted {
+        activation: ActivationId,
+        child: InstanceId,
+        /// `version` is empty: the highest.
+        workflow: Name,
+        input: Json,
+        awaited: bool,
+    },
+    /// It has ended, with its output or an error; when nobody awaits it, it has begun, or cannot.
+    ChildEnded { activation: ActivationId, result: Result<Json, Error> },
+    /// Nobody waits for it any more.
+    ChildCancelled { activation: ActivationId, child: InstanceId },
+}
+
+/// Where an event comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its place in the stream of all events; an instance takes it once.
+    pub position: u64,
+    /// Places before this one do not come again.
+    pub floor: u64,
+    /// Its `id`, as CloudEvents call it.
+    pub id: Arc<str>,
+    /// Its `source`, as CloudEvents call it.
+    pub source: Arc<str>,
+    /// Its `type`, as CloudEvents call it.
+    pub kind: Arc<str>,
 }
 
 /// How an instance began.
@@ -92,6 +143,21 @@ pub struct Started {
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// The caller's W3C trace context; empty: none.
     pub traceparent: Arc<str>,
+    /// Whose `run` it is; `None`: somebody started it from outside.
+    pub parent: Option<Parent>,
+}
+
+/// The task of another instance that runs this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its task.
+    pub activation: ActivationId,
+    /// How many are around it: a workflow that runs itself must come to an end.
+    pub depth: u32,
+    /// Whether the task waits for its end.
+    pub awaited: bool,
 }
 
 /// What follows a task in its list.

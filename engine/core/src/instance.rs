@@ -3,7 +3,7 @@
 
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     vec::Vec,
 };
@@ -45,6 +45,8 @@ pub struct Instance {
     pub ready: BTreeSet<ActivationId>,
     /// How many events it has seen.
     pub events: u64,
+    /// Places of the events from outside that it has taken, as far as they may come again.
+    pub taken: BTreeSet<u64>,
 }
 
 /// How an instance has ended.
@@ -63,7 +65,7 @@ pub enum End {
 pub enum Status {
     /// A step is with the workers, or there is something to do next.
     Running,
-    /// Only time can move it.
+    /// Only time, an event or another instance can move it.
     Waiting,
     /// Nothing new begins.
     Suspended,
@@ -132,6 +134,52 @@ pub enum Phase {
     Fork { compete: bool, entered: u32, settled: u32, results: Vec<Option<Json>> },
     /// A `try` that has failed before.
     Try(Try),
+    /// An `emit` whose event is to be published.
+    Emit(Json),
+    /// A `listen`. Boxed, because it is large and rare.
+    Listen(Box<Listening>),
+    /// A `run` of this instance: until its end when it is awaited, else until it has begun.
+    Child { id: InstanceId, awaited: bool },
+}
+
+/// What a `listen` has heard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listening {
+    /// It does something with each event, and its output is what comes of that.
+    pub each: bool,
+    /// It has enough; what is left is to be worked off.
+    pub over: bool,
+    /// What its events must say, by key.
+    pub correlation: BTreeMap<Arc<str>, Json>,
+    /// Filters that have had their event; those of `until` count on after the others.
+    pub matched: BTreeSet<u32>,
+    /// What it has taken, the oldest first; with `each` only the last of what is worked off.
+    pub events: VecDeque<Json>,
+    /// The index, from 0, of the first of [`Self::events`].
+    pub first: u32,
+    /// With `each`: the index of the event whose pass comes next.
+    pub next: u32,
+    /// With `each`: the pass of the event before `next` runs.
+    pub running: bool,
+    /// With `each`: the last outputs of passes, the oldest first.
+    pub outputs: VecDeque<Json>,
+}
+
+impl Listening {
+    /// The event at an index, while it is kept.
+    pub fn event(&self, index: u32) -> Option<&Json> {
+        self.events.get(index.checked_sub(self.first)? as usize)
+    }
+
+    /// How many it has taken.
+    pub fn count(&self) -> u32 {
+        self.first.saturating_add(u32::try_from(self.events.len()).unwrap_or(u32::MAX))
+    }
+
+    /// With `each`: there is an event whose pass has not begun.
+    pub fn has_waiting(&self) -> bool {
+        self.next < self.count()
+    }
 }
 
 /// Work for a worker.
@@ -176,6 +224,7 @@ impl Instance {
             activations: BTreeMap::new(),
             ready: BTreeSet::new(),
             events: 1,
+            taken: BTreeSet::new(),
         }
     }
 
@@ -202,6 +251,20 @@ impl Instance {
     /// The open step of this number.
     pub fn open_step(&self, id: ActivationId) -> Option<&Step> {
         self.activations.get(&id)?.open_step()
+    }
+
+    /// The instance that an activation runs, and whether it waits for its end.
+    pub fn open_child(&self, id: ActivationId) -> Option<(InstanceId, bool)> {
+        let activation =
+            self.activations.get(&id).filter(|activation| activation.ready.is_none())?;
+        if let Phase::Child { id, awaited } = activation.phase { Some((id, awaited)) } else { None }
+    }
+
+    /// What listens and has not enough yet, in order.
+    pub fn listeners(&self) -> impl Iterator<Item = (ActivationId, &Listening)> {
+        self.activations.iter().filter_map(|(id, activation)| {
+            activation.phase.listening().filter(|listening| !listening.over).map(|l| (*id, l))
+        })
     }
 
     /// When the first of the timeouts around it ends an activation.
@@ -256,7 +319,8 @@ impl Activation {
     /// Whether something may be open inside it. While there is, only a fork has itself something to do.
     fn may_hold_others(&self) -> bool {
         match &self.phase {
-            Phase::Step(_) | Phase::Timer(_) => false,
+            Phase::Step(_) | Phase::Timer(_) | Phase::Emit(_) | Phase::Child { .. } => false,
+            Phase::Listen(listening) => listening.running && self.ready.is_none(),
             Phase::Fork { entered, settled, .. } => settled < entered,
             Phase::Plain | Phase::Loop { .. } | Phase::Try(_) => self.ready.is_none(),
         }
@@ -267,6 +331,11 @@ impl Phase {
     /// The step, open or not.
     pub fn step(&self) -> Option<&Step> {
         if let Self::Step(step) = self { Some(step) } else { None }
+    }
+
+    /// What a `listen` has heard.
+    pub fn listening(&self) -> Option<&Listening> {
+        if let Self::Listen(listening) = self { Some(listening) } else { None }
     }
 
     /// The failures of a `try` that has had some.
@@ -285,7 +354,12 @@ impl Phase {
             Self::Step(step) => step.retry_at,
             Self::Timer(at) => Some(*at),
             Self::Try(failed) => failed.retry_at,
-            Self::Plain | Self::Loop { .. } | Self::Fork { .. } => None,
+            Self::Plain
+            | Self::Loop { .. }
+            | Self::Fork { .. }
+            | Self::Emit(_)
+            | Self::Listen(_)
+            | Self::Child { .. } => None,
         }
     }
 }

@@ -29,10 +29,10 @@ pub mod workflow;
 
 pub use apply::apply;
 pub use command::{Command, Rejection};
-pub use decide::{decide, start};
+pub use decide::{child_cancelled, decide, start};
 pub use effect::{Effect, effect, pending};
 pub use error::Error;
-pub use evaluate::{Evaluator, Scope};
+pub use evaluate::{Evaluator, EventDefaults, Scope};
 pub use event::{Event, Next};
 pub use id::{ActivationId, Attempt, Duration, InstanceId, TaskId, Timestamp};
 pub use instance::Instance;

@@ -18,6 +18,21 @@ pub const LOOP_ITEMS_MAX: usize = 100_000;
 /// Bytes of the items of one `for`: they are one event, which must fit into a commit (NATS: 1 MiB).
 pub const LOOP_BYTES_MAX: usize = 512 * 1024;
 
+/// Bytes of one event that a workflow emits: with the rest of a decision it fits into a commit.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Events that a `listen` keeps: its output, or those whose pass has not begun.
+pub const LISTEN_EVENTS_MAX: usize = 10_000;
+
+/// Bytes of the events that a `listen` keeps.
+pub const LISTEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Events that are worked off, and outputs of passes, that a `listen` with `foreach` still knows: it may run for years.
+pub const LISTEN_KEPT: usize = 1_000;
+
+/// Instances inside each other: deeper is a workflow that runs itself.
+pub const CHILDREN_DEPTH_MAX: u32 = 32;
+
 /// Attempts of one step that a worker's retryable failures may use when the author does not say.
 pub const STEP_ATTEMPTS: u32 = 3;
 

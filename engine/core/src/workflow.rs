@@ -139,6 +139,88 @@ pub enum Kind {
     Raise { error: Expression },
     /// Nothing, for a while.
     Wait { duration: Expression },
+    /// Publishes the event that this describes; its output is the event.
+    Emit { event: Expression },
+    /// Takes events until it has what it wants; its output is an array.
+    Listen(Listen),
+    /// Another workflow as an instance of its own; its output is that instance's, or its own input when nobody waits.
+    Run { workflow: Expression, awaited: bool },
+}
+
+/// Which events a `listen` takes, and what it does with each.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// What ends it.
+    pub until: Until,
+    /// Those whose events are its output.
+    pub filters: Vec<EventFilter>,
+    /// What it hands on of each event.
+    pub read: Read,
+    /// `foreach`; absent: the events are the output.
+    pub each: Option<Each>,
+}
+
+/// When a `listen` has enough.
+#[derive(Clone, Debug)]
+pub enum Until {
+    /// `one`, and `any` without `until`: the first event.
+    First,
+    /// `all`: one event for each filter.
+    All,
+    /// `any` with a condition, asked after each event with the events so far as `.`.
+    Holds(Expression),
+    /// `any` until other events have come: one of these, or one for each when `all`.
+    Events { filters: Vec<EventFilter>, all: bool },
+}
+
+/// What an event must be.
+#[derive(Clone, Debug)]
+pub struct EventFilter {
+    /// Its attributes, by their number in the evaluator.
+    pub matcher: Matcher,
+    /// What ties it to the instance.
+    pub correlate: Vec<Correlate>,
+}
+
+/// A test of an event's attributes, by its number in the evaluator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matcher(pub u32);
+
+/// A value that all events of one listener must agree on.
+#[derive(Clone, Debug)]
+pub struct Correlate {
+    /// Filters with the same key share the value.
+    pub key: Arc<str>,
+    /// The value in an event.
+    pub from: Expression,
+    /// What it must be, asked when the listener begins; absent: what the first event says.
+    pub expect: Option<Expression>,
+}
+
+/// What a listener hands on of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Its data.
+    Data,
+    /// The whole event.
+    Envelope,
+    /// Its data as it came: the text of what is no JSON.
+    Raw,
+}
+
+/// `foreach`: its list once for each event, one after another.
+#[derive(Clone, Debug)]
+pub struct Each {
+    /// The variable that holds the event.
+    pub item: Arc<str>,
+    /// The variable that counts, from 0.
+    pub at: Arc<str>,
+    /// The list.
+    pub first: Option<TaskId>,
+    /// `output.as` of one pass.
+    pub output: Option<Expression>,
+    /// `export.as` of one pass.
+    pub export: Option<Expression>,
 }
 
 impl Kind {
@@ -206,9 +288,8 @@ impl Filter {
     /// Standard errors are the same under both of the URIs that the specification has used.
     pub fn matches(&self, error: &Error) -> bool {
         fn kind(uri: &str) -> &str {
-            uri.strip_prefix(crate::error::TYPES)
-                .or_else(|| uri.strip_prefix(crate::error::TYPES_BEFORE))
-                .unwrap_or(uri)
+            let bases = core::iter::once(crate::error::TYPES).chain(crate::error::TYPES_ELSEWHERE);
+            bases.filter_map(|base| uri.strip_prefix(base)).next().unwrap_or(uri)
         }
         let text = |wanted: &Option<Arc<str>>, found: &Option<Arc<str>>| {
             wanted.is_none() || wanted == found

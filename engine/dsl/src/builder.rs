@@ -11,6 +11,7 @@ use jsonschema::Validator;
 use crate::{
     diagnostic::{Place, Sink},
     duration, jq, limits,
+    matcher::Matcher,
     program::{Code, Segment},
     schema,
     tree::{Member, Node, Value},
@@ -21,6 +22,7 @@ pub(crate) struct Builder {
     pub sink: Sink,
     pub codes: Vec<Code>,
     pub schemas: Vec<Validator>,
+    pub matchers: Vec<Matcher>,
     /// How many were compiled so far.
     pub(crate) expressions: usize,
     /// `evaluate.mode: loose`.
@@ -189,7 +191,7 @@ impl Builder {
         always.chain(self.variables.iter().map(|name| format!("${name}"))).collect()
     }
 
-    fn jq(&mut self, source: &str, place: Place) -> Option<jq::Jq> {
+    pub(crate) fn jq(&mut self, source: &str, place: Place) -> Option<jq::Jq> {
         self.expressions += 1;
         if self.expressions > limits::EXPRESSIONS_MAX {
             let message =

@@ -34,6 +34,7 @@ pub(crate) fn compile(source: &str) -> Outcome {
         sink,
         codes: Vec::new(),
         schemas: Vec::new(),
+        matchers: Vec::new(),
         expressions: 0,
         loose: false,
         variables: Vec::new(),
@@ -89,7 +90,7 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
     tasks.unused_parts();
     flow::check(&mut tasks);
 
-    let Tasks { builder: Builder { sink, codes, schemas, .. }, drafts, .. } = tasks;
+    let Tasks { builder: Builder { sink, codes, schemas, matchers, .. }, drafts, .. } = tasks;
     let failed = sink.found.iter().any(|(_, found)| found.severity == crate::Severity::Error);
     let Some(document) = document.filter(|_| !failed) else { return (sink, None) };
     let mut definition = String::new();
@@ -99,7 +100,7 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         hash: Hash(Sha256::digest(source.as_bytes()).into()),
         tasks: drafts.into_iter().map(|draft| draft.task).collect(),
     };
-    let program = Program { codes, schemas, definition };
+    let program = Program { codes, schemas, matchers, definition };
     let compiled = Compiled {
         workflow: Arc::new(workflow),
         program,

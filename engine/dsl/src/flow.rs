@@ -51,7 +51,10 @@ fn firsts(task: &Task) -> Vec<TaskId> {
         Kind::Do { first } | Kind::For { first, .. } => first.iter().copied().collect(),
         Kind::Try { first, catch } => first.iter().chain(&catch.first).copied().collect(),
         Kind::Fork { branches, .. } => branches.clone(),
-        Kind::Function { .. }
+        Kind::Listen(listen) => listen.each.iter().filter_map(|each| each.first).collect(),
+        Kind::Emit { .. }
+        | Kind::Run { .. }
+        | Kind::Function { .. }
         | Kind::Step { .. }
         | Kind::Set { .. }
         | Kind::Switch { .. }
@@ -86,7 +89,10 @@ fn successors(task: &Task) -> Vec<TaskId> {
         | Kind::Set { .. }
         | Kind::For { .. }
         | Kind::Fork { .. }
-        | Kind::Wait { .. } => found.extend(target(task.then)),
+        | Kind::Wait { .. }
+        | Kind::Emit { .. }
+        | Kind::Listen(_)
+        | Kind::Run { .. } => found.extend(target(task.then)),
     }
     if task.condition.is_some() {
         found.extend(task.following);
@@ -108,7 +114,12 @@ fn progress(drafts: &[Draft]) -> Vec<bool> {
     let mut progress = vec![false; drafts.len()];
     for (i, draft) in drafts.iter().enumerate().rev() {
         progress[i] = match &draft.task.kind {
-            Kind::Step { .. } | Kind::Wait { .. } | Kind::Function { .. } => true,
+            Kind::Step { .. }
+            | Kind::Wait { .. }
+            | Kind::Function { .. }
+            | Kind::Emit { .. }
+            | Kind::Listen(_)
+            | Kind::Run { .. } => true,
             Kind::Do { .. }
             | Kind::For { .. }
             | Kind::Fork { .. }

@@ -219,6 +219,13 @@ fn may_see_definition(name: &str, source: &str) -> bool {
 }
 
 impl Jq {
+    pub(crate) fn sees_only_its_value(&self) -> bool {
+        match &self.code {
+            Code::Path { root, .. } => *root == Root::Value,
+            Code::Filter { variables, .. } => variables.is_empty(),
+        }
+    }
+
     pub(crate) fn run<'a>(&self, view: &View<'a>) -> Result<Output<'a>, String> {
         let result = match &self.code {
             Code::Path { root, keys } => follow(root, keys, view),

@@ -37,8 +37,26 @@ impl<'n> Tasks<'n> {
             "try" => self.attempt(id, node, members, pointer),
             "raise" => self.raise(node),
             "wait" => Some(Kind::Wait { duration: self.builder.duration(node) }),
+            "emit" => self.emit(node),
+            "listen" => self.listen(node, members, pointer),
+            "run" => self.run(node),
             _ => None,
         }
+    }
+
+    fn run(&mut self, node: &'n Node) -> Option<Kind> {
+        let unsupported = ["container", "script", "shell", "return"];
+        let own = self.builder.members(node, "`run`", &["workflow", "await"], &unsupported)?;
+        let awaited = match own.get("await").map(|node| (&node.value, node.place)) {
+            None => true,
+            Some((Value::Bool(awaited), _)) => *awaited,
+            Some((_, place)) => {
+                self.builder.sink.error("invalid-type", place, "`await` must be true or false");
+                true
+            }
+        };
+        let workflow = self.builder.required(&own, "workflow")?;
+        self.run_workflow(workflow, awaited)
     }
 
     fn call(&mut self, id: TaskId, node: &'n Node, members: &Members<'n>) -> Option<Kind> {

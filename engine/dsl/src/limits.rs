@@ -50,3 +50,12 @@ pub(crate) const ATTEMPTS_MAX: u32 = 100;
 
 /// Bytes of stack for compiling: parsers recurse, and the caller's stack may be small.
 pub(crate) const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// Filters of one listener: each is looked at for each event.
+pub(crate) const FILTERS_MAX: usize = 100;
+
+/// Bytes of a compiled regular expression in a filter; matching takes time linear in the text.
+pub(crate) const REGEX_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of an event's id, source, type and time, each: the engine takes no longer ones from outside either.
+pub(crate) const EVENT_ATTRIBUTE_BYTES_MAX: usize = 1024;

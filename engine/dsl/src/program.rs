@@ -1,11 +1,11 @@
 //! The evaluator of one workflow: its expressions and schemas, compiled, by their numbers.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use baton_core::{
-    Duration, Error, Evaluator, Json, Scope,
+    Duration, Error, Evaluator, EventDefaults, Json, Scope,
     error::Standard,
-    workflow::{Expression, Schema},
+    workflow::{self, Expression, Name, Read, Schema},
 };
 use jsonschema::Validator;
 
@@ -13,14 +13,17 @@ use crate::{
     duration,
     jq::{Jq, Output},
     json::{self, Shape},
-    limits, schema,
-    view::View,
+    limits,
+    matcher::{self, Matcher},
+    schema,
+    view::{self, View},
 };
 
 /// What the expressions and schemas of one workflow compile to. Owns everything, so share it in an [`Arc`].
 pub struct Program {
     pub(crate) codes: Vec<Code>,
     pub(crate) schemas: Vec<Validator>,
+    pub(crate) matchers: Vec<Matcher>,
     /// The document as JSON: `$workflow.definition`.
     pub(crate) definition: String,
 }
@@ -146,6 +149,58 @@ impl Evaluator for Program {
         Json::from_text(out)
     }
 
+    fn matches(&self, matcher: workflow::Matcher, scope: &Scope<'_>) -> bool {
+        let Some(matcher) = self.matchers.get(matcher.0 as usize) else { return false };
+        matcher.fits(scope.value, &mut |jq, value| {
+            let value = Json::from_text(value);
+            let scope = Scope { value: &value, ..*scope };
+            matcher::ask(jq, &View::new(&scope, &self.definition))
+        })
+    }
+
+    fn event(
+        &self,
+        expression: Expression,
+        defaults: &EventDefaults,
+        scope: &Scope<'_>,
+    ) -> Result<Json, Error> {
+        let described = self.value(expression, scope)?;
+        cloud_event(&described, defaults).map_err(failed)
+    }
+
+    fn read(&self, event: &Json, read: Read) -> Json {
+        let data = json::member(event, "data");
+        let base64 = json::member(event, "data_base64");
+        match read {
+            Read::Envelope => event.clone(),
+            Read::Data => compact(data.or(base64).unwrap_or("null")),
+            Read::Raw => {
+                let data = data.or(base64).unwrap_or("null");
+                if json::as_string(data).is_some() {
+                    return compact(data);
+                }
+                let mut text = String::new();
+                json::write_compact(data, &mut text);
+                Json::from_text(json::string(&text))
+            }
+        }
+    }
+
+    fn child(&self, expression: Expression, scope: &Scope<'_>) -> Result<(Name, Json), Error> {
+        let described = self.value(expression, scope)?;
+        let text =
+            |key: &str| json::member(&described, key).and_then(json::as_string).unwrap_or_default();
+        let version = text("version");
+        let version = if version == "latest" { "" } else { &*version };
+        let name = Name {
+            namespace: text("namespace").into(),
+            name: text("name").into(),
+            version: version.into(),
+        };
+        let input = json::member(&described, "input").map_or_else(|| scope.value.clone(), compact);
+        Ok((name, input))
+    }
+
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {
         let Some(compiled) = self.schemas.get(schema.0 as usize) else { return Err(unknown()) };
         schema::check(compiled, value).map_err(|problem| {
@@ -155,9 +210,76 @@ impl Evaluator for Program {
 }
 
 impl Program {
+    /// The one type that the events of a filter have, when its author names it.
+    pub fn event_type(&self, matcher: workflow::Matcher) -> Option<Cow<'_, str>> {
+        self.matchers.get(matcher.0 as usize)?.event_type()
+    }
+
+    /// Whether an expression sees nothing but `.`, so that it says the same of an event for every instance.
+    pub fn sees_only_its_value(&self, expression: Expression) -> bool {
+        match self.codes.get(expression.0 as usize) {
+            Some(Code::Single(jq)) => jq.sees_only_its_value(),
+            Some(Code::Constant(_) | Code::Duration(_)) => true,
+            Some(Code::Template(_)) | None => false,
+        }
+    }
+
     fn code(&self, expression: Expression) -> Result<&Code, Error> {
         self.codes.get(expression.0 as usize).ok_or_else(unknown)
     }
+}
+
+fn is_attribute(text: &str) -> bool {
+    (1..=limits::EVENT_ATTRIBUTE_BYTES_MAX).contains(&text.len())
+}
+
+/// A CloudEvent 1.0 in its JSON form.
+fn cloud_event(described: &str, defaults: &EventDefaults) -> Result<Json, String> {
+    if json::shape(described) != Shape::Object {
+        return Err(format!("an event was wanted, and {} came", name(described)));
+    }
+    let mut out = String::from("{\"specversion\":\"1.0\"");
+    let mut put = |key: &str, value: &str| {
+        out.push_str(",\"");
+        out.push_str(key);
+        out.push_str("\":");
+        json::write_compact(value, &mut out);
+    };
+    let mut time = String::new();
+    view::write_iso8601(defaults.time, &mut time);
+    for (key, default) in [
+        ("id", Some(&defaults.id)),
+        ("source", Some(&defaults.source)),
+        ("type", None),
+        ("time", Some(&time)),
+    ] {
+        match json::member(described, key).filter(|value| *value != "null") {
+            Some(value) if json::as_string(value).is_some_and(|text| is_attribute(&text)) => {
+                put(key, value);
+            }
+            Some(value) if json::as_string(value).is_some() => {
+                return Err(format!(
+                    "the event's {key} must have 1 to {} bytes",
+                    limits::EVENT_ATTRIBUTE_BYTES_MAX
+                ));
+            }
+            Some(value) => {
+                return Err(format!("the event's {key} must be a text, and {} came", name(value)));
+            }
+            None => match default {
+                Some(default) => put(key, &json::string(default)),
+                None => return Err(format!("the event has no {key}")),
+            },
+        }
+    }
+    json::members(described, |key, value| {
+        let written = matches!(key, "specversion" | "id" | "source" | "type" | "time");
+        if !written && value != "null" {
+            put(key, value);
+        }
+    });
+    out.push('}');
+    Ok(Json::from_text(out))
 }
 
 fn fill(segment: &Segment, view: &View<'_>, out: &mut String) -> Result<(), String> {

@@ -201,16 +201,9 @@ impl<'n> Tasks<'n> {
             "switch" => &["switch"],
             "raise" => &["raise"],
             "wait" => &["wait"],
-            _ => {
-                if let Some(member) = found.iter().find(|member| member.key == kind) {
-                    self.builder.sink.error(
-                        "unsupported",
-                        member.place,
-                        format!("`{kind}` tasks are not supported"),
-                    );
-                }
-                return id;
-            }
+            "emit" => &["emit"],
+            "listen" => &["listen", "foreach"],
+            _ => &["run"],
         };
         let known: Vec<&str> = own.iter().chain(&COMMON).copied().collect();
         if let Some(members) = self.builder.members(node, &format!("a `{kind}` task"), &known, &[])

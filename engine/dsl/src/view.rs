@@ -99,18 +99,25 @@ const RUNTIME: &str =
     concat!("{\"name\":\"baton\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"metadata\":{}}");
 
 fn write_time(at: Timestamp, out: &mut String) {
+    out.push_str("{\"iso8601\":\"");
+    write_iso8601(at, out);
+    // Writing to a string cannot fail.
+    let _infallible = write!(
+        out,
+        "\",\"epoch\":{{\"seconds\":{},\"milliseconds\":{}}}}}",
+        at.0.div_euclid(1_000),
+        at.0
+    );
+}
+
+/// RFC 3339, in UTC.
+pub(crate) fn write_iso8601(at: Timestamp, out: &mut String) {
     let (days, ms_of_day) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
     let (year, month, day) = civil(days);
     let (seconds, ms) = (ms_of_day / 1_000, ms_of_day % 1_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    // Writing to a string cannot fail.
-    let _infallible = write!(
-        out,
-        "{{\"iso8601\":\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z\",\
-         \"epoch\":{{\"seconds\":{},\"milliseconds\":{}}}}}",
-        at.0.div_euclid(1_000),
-        at.0
-    );
+    let _infallible =
+        write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z");
 }
 
 /// Year, month and day of a day since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").

@@ -115,9 +115,7 @@ fn warnings_never_hide_an_error() {
 #[test]
 fn what_is_not_supported_yet_is_refused_by_name() {
     for (source, column) in [
-        ("- a: { emit: { event: {} } }", 8),
-        ("- a: { listen: { to: {} } }", 8),
-        ("- a: { run: { shell: {} } }", 8),
+        ("- a: { run: { shell: {}, workflow: { namespace: n, name: m } } }", 15),
         ("- a: { call: http, with: {} }", 14),
         ("- a: { call: mcp, with: {} }", 14),
         ("- a: { call: f:1@cat }", 14),

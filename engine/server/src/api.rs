@@ -3,7 +3,8 @@
 pub mod coded;
 mod definitions;
 mod engine;
-mod history;
+mod events;
+pub(crate) mod history;
 mod workflows;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::limits;
 
 pub const WORK_STREAM: &str = "BATON_WORK";
+pub const EVENTS_STREAM: &str = "BATON_EVENTS";
 pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
 pub const LEASES_BUCKET: &str = "BATON_LEASES";
 pub const SETTINGS_BUCKET: &str = "BATON_SETTINGS";
@@ -55,6 +56,11 @@ pub fn log_subject(partition: u32) -> String {
 
 pub fn inbox_stream(partition: u32) -> String {
     format!("BATON_IN_{partition}")
+}
+
+/// Where events that a department publishes go.
+pub fn event_subject(department: &str) -> String {
+    format!("baton.event.{department}")
 }
 
 /// Where the workers of a department send what concerns instances of a partition.
@@ -257,6 +263,26 @@ impl Broker {
             max_messages_per_subject: 1,
             discard: DiscardPolicy::New,
             discard_new_per_subject: true,
+            max_message_size: 1 << 20,
+            ..self.defaults()
+        })
+        .await
+    }
+
+    /// The events of all: the oldest go when there are too many.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn prepare_events(&self) -> Result<(), Error> {
+        self.stream(Config {
+            name: EVENTS_STREAM.into(),
+            subjects: vec!["baton.event.>".into()],
+            description: Some("Baton: events, for whoever listens or will listen soon".into()),
+            discard: DiscardPolicy::Old,
+            max_age: limits::EVENTS_AGE_MAX,
+            max_messages: limits::EVENTS_MAX,
+            max_bytes: limits::EVENTS_BYTES_MAX,
+            duplicate_window: limits::EVENTS_REMEMBERED,
             max_message_size: 1 << 20,
             ..self.defaults()
         })

@@ -26,6 +26,8 @@ pub enum Refusal {
     VersionConflict(String),
     #[error("{0}")]
     Rejected(Rejection),
+    #[error("{0}")]
+    InvalidEvent(String),
     #[error("too many requests wait, try again later")]
     Overloaded,
     #[error("the partition is not available here: {0}")]
@@ -49,6 +51,7 @@ impl Refusal {
             Self::InvalidWorkflow(_) => "invalid-workflow",
             Self::VersionConflict(_) => "version-conflict",
             Self::Rejected(rejection) => rejection.code(),
+            Self::InvalidEvent(_) => "invalid-event",
             Self::Overloaded => "overloaded",
             Self::PartitionUnavailable(_) => "partition-unavailable",
             Self::Internal(_) => "internal",
@@ -62,7 +65,8 @@ impl Refusal {
             | Self::InvalidPageToken
             | Self::TooLarge(_)
             | Self::InvalidInput(_)
-            | Self::InvalidWorkflow(_) => tonic::Code::InvalidArgument,
+            | Self::InvalidWorkflow(_)
+            | Self::InvalidEvent(_) => tonic::Code::InvalidArgument,
             Self::UnknownWorkflow(_) | Self::UnknownInstance(_) => tonic::Code::NotFound,
             Self::KeyConflict | Self::VersionConflict(_) => tonic::Code::AlreadyExists,
             Self::Rejected(_) => tonic::Code::FailedPrecondition,

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod definitions;
 pub mod error;
+pub mod events;
 pub mod growth;
 pub mod http;
 pub mod large;
@@ -45,6 +46,7 @@ pub struct Engine {
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
+    pub feed: events::Feed,
     pub growth: growth::Growth,
     pub leases: lease::Leases,
     pub metrics: metrics::Metrics,
@@ -65,6 +67,7 @@ pub struct Parts {
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
+    pub feed: events::Feed,
     pub growth: growth::Growth,
     pub leases: lease::Leases,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
@@ -82,6 +85,7 @@ impl Engine {
             broker: parts.broker,
             cache: parts.cache,
             definitions: parts.definitions,
+            feed: parts.feed,
             growth: parts.growth,
             leases: parts.leases,
             metrics: metrics::Metrics::default(),

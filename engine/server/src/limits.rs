@@ -150,3 +150,30 @@ pub const RECONCILE_AGAIN: Duration = Duration::from_millis(500);
 
 /// When NATS is tried again while it cannot be reached at the start.
 pub const REACH_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long an event stays in the stream, for a listener or an engine that comes later.
+pub const EVENTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Events, and their bytes, in the stream: beyond it the oldest go.
+pub const EVENTS_MAX: i64 = 1_000_000;
+pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
+
+/// How long the broker knows an event again by its source and id.
+pub const EVENTS_REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// The last events, and their bytes, that a process holds for listeners that come after them.
+pub const EVENTS_KEPT: usize = 10_000;
+pub const EVENTS_KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of an event's id, source and type, each.
+pub const EVENT_ATTRIBUTE_BYTES_MAX: usize = 1024;
+
+/// When the events are read or written again after the broker did not answer.
+pub const EVENTS_AGAIN: Duration = Duration::from_secs(1);
+
+/// Events that may be seen before a commit says so although it has nothing else to say: so many are looked at again
+/// after a restart.
+pub const EVENTS_UNNOTED_MAX: u64 = 1_000;
+
+/// Events of workflows on their way to the broker at once.
+pub const EVENTS_IN_FLIGHT_MAX: usize = 256;

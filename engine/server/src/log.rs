@@ -200,12 +200,18 @@ impl Log {
     ///
     /// # Errors
     /// [`Error`] says what can go wrong.
-    pub async fn claim(&mut self, at_ms: i64, inbox_position: u64) -> Result<bool, Error> {
+    pub async fn claim(
+        &mut self,
+        at_ms: i64,
+        inbox_position: u64,
+        event_position: u64,
+    ) -> Result<bool, Error> {
         let epoch = self.position.epoch + 1;
         let before = self.position;
         self.position.epoch = epoch;
         let claim = v1::Claim { epoch, engine: self.engine.clone() };
-        let body = v1::CommitBody { at_ms, inbox_position, content: Some(Content::Claim(claim)) };
+        let content = Some(Content::Claim(claim));
+        let body = v1::CommitBody { at_ms, inbox_position, event_position, content };
         match self.append(body.encode_to_vec()).await {
             Ok(position) => {
                 self.position = position;

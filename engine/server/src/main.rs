@@ -5,7 +5,7 @@ use std::{error::Error as _, fs, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use baton_proto::v1::{
     definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
-    workflow_service_server::WorkflowServiceServer,
+    event_service_server::EventServiceServer, workflow_service_server::WorkflowServiceServer,
 };
 use baton_server::{
     Engine, Parts,
@@ -14,6 +14,7 @@ use baton_server::{
     cache::Cache,
     config::{Config, LogFormat},
     definitions::Definitions,
+    events::Feed,
     growth::Growth,
     http,
     lease::{Holder, Leases},
@@ -122,6 +123,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
     };
     let Reached { broker, definitions, leases, objects, tokens } =
         reach(&options, &Holder { id, name: name.clone() }).await?;
+    let feed = Feed::start(&broker, stop.clone()).await?;
     let growth = Growth::settle(&broker.settings().await?, config.partitions).await?;
     let traces = Traces::from_env();
     Ok(Engine::new(Parts {
@@ -130,6 +132,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         broker,
         cache,
         definitions,
+        feed,
         growth,
         leases,
         objects,
@@ -238,6 +241,7 @@ async fn serve_api(
         .add_service(reflection)
         .add_service(Coded::new(definitions, &engine))
         .add_service(Coded::new(workflows, &engine))
+        .add_service(Coded::new(EventServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(EngineServiceServer::new(api), &engine))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

@@ -1,7 +1,9 @@
 //! A share of the instances and its one owner: takes the lease, recovers, leads, and steps down when fenced.
 
 mod batch;
+mod family;
 mod intake;
+mod listeners;
 mod owner;
 mod persist;
 mod recovery;
@@ -127,6 +129,11 @@ pub enum Request {
         step: ActivationId,
         attempt: Attempt,
         reply: oneshot::Sender<bool>,
+    },
+    /// The event of an `emit` is stored.
+    Published {
+        id: InstanceId,
+        activation: ActivationId,
     },
     /// Commands may be missing from the queue: compare and publish.
     Reconcile,

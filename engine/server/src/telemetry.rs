@@ -69,6 +69,13 @@ pub fn is_unsampled(traceparent: &str) -> bool {
     parse_traceparent(traceparent).is_some_and(|(.., flags)| flags & 1 == 0)
 }
 
+/// The trace context of an instance that another one runs: in the same trace, under the other one's root.
+pub fn child_traceparent(parent: InstanceId, traceparent: &str) -> String {
+    let flags = parse_traceparent(traceparent).map_or(1, |(.., flags)| flags);
+    let span = span_id(parent, "start", ActivationId::ROOT, Attempt::FIRST);
+    format!("00-{}-{}-{flags:02x}", trace_id(parent, traceparent), hex(&span))
+}
+
 /// What a command's header says: the span of its publication, for the worker's span to stand under.
 pub fn step_traceparent(
     instance: InstanceId,

@@ -73,6 +73,7 @@ pub fn instance(
             .unwrap_or_default(),
         reason: instance.reason.as_deref().unwrap_or_default().to_owned(),
         workflow_hash: hex(&started.workflow.0),
+        parent: started.parent.map(|parent| parent.instance.to_string()).unwrap_or_default(),
     }
 }
 
@@ -88,9 +89,12 @@ fn open_tasks(
             Phase::Step(step) => (step.attempt.0, step.scheduled_at, step.retry_at),
             Phase::Timer(at) => (0, activation.started_at, Some(*at)),
             Phase::Try(attempt) => (attempt.failures, activation.started_at, attempt.retry_at),
-            Phase::Plain | Phase::Loop { .. } | Phase::Fork { .. } => {
-                (0, activation.started_at, None)
-            }
+            Phase::Plain
+            | Phase::Loop { .. }
+            | Phase::Fork { .. }
+            | Phase::Emit(_)
+            | Phase::Listen(_)
+            | Phase::Child { .. } => (0, activation.started_at, None),
         };
         Some(v1::OpenTask {
             name: task.name.to_string(),
@@ -101,6 +105,7 @@ fn open_tasks(
             since: Some(timestamp(since)),
             until: until.or(activation.deadline).map(timestamp),
             unserved: function.is_some_and(|f| !served(&f.department, &f.name)),
+            child: instance.open_child(*id).map(|(child, _)| child.to_string()).unwrap_or_default(),
         })
     });
     tasks.collect()

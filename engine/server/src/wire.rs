@@ -4,12 +4,15 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, InstanceId, Json, Next, TaskId,
     Timestamp,
-    event::{Report, Started},
+    event::{Origin, Parent, Report, Started},
     workflow::{Hash, Name},
 };
 use baton_proto::v1::{self, event::Kind};
@@ -81,6 +84,22 @@ fn decode_optional(json: Option<v1::Json>, large: &LargeValues) -> Result<Option
     }
 }
 
+fn encode_map(
+    map: &BTreeMap<Arc<str>, Json>,
+    large: &mut LargeValues,
+) -> BTreeMap<String, v1::Json> {
+    map.iter().map(|(key, value)| (key.to_string(), encode_json(value, large))).collect()
+}
+
+fn decode_map(
+    map: BTreeMap<String, v1::Json>,
+    large: &LargeValues,
+) -> Result<BTreeMap<Arc<str>, Json>, Error> {
+    map.into_iter()
+        .map(|(key, value)| Ok((Arc::from(key), decode_json(Some(value), large)?)))
+        .collect()
+}
+
 /// The items of an array as they stand in its text.
 fn split_array(array: &Json) -> Result<Vec<Json>, Error> {
     let items: Vec<&serde_json::value::RawValue> =
@@ -141,6 +160,12 @@ fn encode_started(started: &Started, large: &mut LargeValues) -> v1::InstanceSta
         namespace: started.name.namespace.to_string(),
         name: started.name.name.to_string(),
         version: started.name.version.to_string(),
+        parent: started.parent.map(|parent| v1::Parent {
+            instance: parent.instance.0.to_vec(),
+            activation: parent.activation.0,
+            depth: parent.depth,
+            awaited: parent.awaited,
+        }),
     }
 }
 
@@ -159,7 +184,17 @@ fn decode_started(
         key: started.key.into(),
         labels: started.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         traceparent: started.traceparent.into(),
+        parent: started.parent.as_ref().map(decode_parent).transpose()?,
     }))
+}
+
+fn decode_parent(parent: &v1::Parent) -> Result<Parent, Error> {
+    Ok(Parent {
+        instance: instance_id(&parent.instance)?,
+        activation: ActivationId(parent.activation),
+        depth: parent.depth,
+        awaited: parent.awaited,
+    })
 }
 
 fn encode_report(report: &Report) -> v1::StepReport {
@@ -302,12 +337,73 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
             input: Some(encode_json(input, large)),
             context: Some(encode_json(context, large)),
         }),
+        Event::EventEmitted { activation, event } => Kind::EventEmitted(v1::EventEmitted {
+            activation: activation.0,
+            event: Some(encode_json(event, large)),
+        }),
+        Event::EventPublished { activation } => {
+            Kind::EventPublished(v1::EventPublished { activation: activation.0 })
+        }
+        Event::ListenStarted { activation, correlation, each } => {
+            Kind::ListenStarted(v1::ListenStarted {
+                activation: activation.0,
+                correlation: encode_map(correlation, large),
+                each: *each,
+            })
+        }
+        Event::EventTaken { activation, filter, value, correlation, event, over } => {
+            Kind::EventTaken(v1::EventTaken {
+                activation: activation.0,
+                filter: *filter,
+                value: encode_optional(value.as_ref(), large),
+                correlation: encode_map(correlation, large),
+                position: event.position,
+                floor: event.floor,
+                id: event.id.to_string(),
+                source: event.source.to_string(),
+                r#type: event.kind.to_string(),
+                over: *over,
+            })
+        }
+        Event::ListenIterated { activation, index } => {
+            Kind::ListenIterated(v1::ListenIterated { activation: activation.0, index: *index })
+        }
+        Event::ListenIterationEnded { activation, output, context } => {
+            Kind::ListenIterationEnded(v1::ListenIterationEnded {
+                activation: activation.0,
+                output: Some(encode_json(output, large)),
+                context: encode_optional(context.as_ref(), large),
+            })
+        }
+        Event::ChildStarted { activation, child, workflow, input, awaited } => {
+            Kind::ChildStarted(v1::ChildStarted {
+                activation: activation.0,
+                child: child.0.to_vec(),
+                namespace: workflow.namespace.to_string(),
+                name: workflow.name.to_string(),
+                version: workflow.version.to_string(),
+                input: Some(encode_json(input, large)),
+                awaited: *awaited,
+            })
+        }
+        Event::ChildEnded { activation, result } => {
+            let result = match result {
+                Ok(output) => v1::child_ended::Result::Output(encode_json(output, large)),
+                Err(error) => v1::child_ended::Result::Error(encode_error(error)),
+            };
+            Kind::ChildEnded(v1::ChildEnded { activation: activation.0, result: Some(result) })
+        }
+        Event::ChildCancelled { activation, child } => Kind::ChildCancelled(v1::ChildCancelled {
+            activation: activation.0,
+            child: child.0.to_vec(),
+        }),
     };
     v1::Event { kind: Some(kind) }
 }
 
 /// # Errors
 /// [`Error`] says what can go wrong.
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
 pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Error> {
     let activation = ActivationId;
     Ok(match event.kind.ok_or(Error::Malformed("event of an unknown kind"))? {
@@ -398,6 +494,60 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             task: TaskId(e.task),
             input: decode_json(e.input, large)?,
             context: decode_json(e.context, large)?,
+        },
+        Kind::EventEmitted(e) => Event::EventEmitted {
+            activation: activation(e.activation),
+            event: decode_json(e.event, large)?,
+        },
+        Kind::EventPublished(e) => Event::EventPublished { activation: activation(e.activation) },
+        Kind::ListenStarted(e) => Event::ListenStarted {
+            activation: activation(e.activation),
+            correlation: decode_map(e.correlation, large)?,
+            each: e.each,
+        },
+        Kind::EventTaken(e) => Event::EventTaken {
+            activation: activation(e.activation),
+            filter: e.filter,
+            value: decode_optional(e.value, large)?,
+            correlation: decode_map(e.correlation, large)?,
+            event: Origin {
+                position: e.position,
+                floor: e.floor,
+                id: e.id.into(),
+                source: e.source.into(),
+                kind: e.r#type.into(),
+            },
+            over: e.over,
+        },
+        Kind::ListenIterated(e) => {
+            Event::ListenIterated { activation: activation(e.activation), index: e.index }
+        }
+        Kind::ListenIterationEnded(e) => Event::ListenIterationEnded {
+            activation: activation(e.activation),
+            output: decode_json(e.output, large)?,
+            context: decode_optional(e.context, large)?,
+        },
+        Kind::ChildStarted(e) => Event::ChildStarted {
+            activation: activation(e.activation),
+            child: instance_id(&e.child)?,
+            workflow: Name {
+                namespace: e.namespace.into(),
+                name: e.name.into(),
+                version: e.version.into(),
+            },
+            input: decode_json(e.input, large)?,
+            awaited: e.awaited,
+        },
+        Kind::ChildEnded(e) => Event::ChildEnded {
+            activation: activation(e.activation),
+            result: match e.result.ok_or(Error::Malformed("end of a child"))? {
+                v1::child_ended::Result::Output(output) => Ok(decode_json(Some(output), large)?),
+                v1::child_ended::Result::Error(error) => Err(decode_error(Some(error))?),
+            },
+        },
+        Kind::ChildCancelled(e) => Event::ChildCancelled {
+            activation: activation(e.activation),
+            child: instance_id(&e.child)?,
         },
     })
 }

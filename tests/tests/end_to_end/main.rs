@@ -2,7 +2,9 @@
 
 #![cfg(test)]
 
+mod children;
 mod deadlines;
+mod events;
 mod flow;
 mod keys;
 mod lifecycle;

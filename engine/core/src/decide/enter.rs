@@ -128,7 +128,10 @@ impl Decision<'_> {
             | Phase::Step(_)
             | Phase::Timer(_)
             | Phase::Loop { .. }
-            | Phase::Try(_) => 0,
+            | Phase::Try(_)
+            | Phase::Emit(_)
+            | Phase::Listen(_)
+            | Phase::Child { .. } => 0,
         };
         self.record(Event::TaskEntered {
             activation,

@@ -86,6 +86,9 @@ impl Decision<'_> {
                 self.record(Event::TimerStarted { activation: id, fire_at: self.now.plus(after) });
                 Ok(())
             }
+            Kind::Emit { event } => self.emit(id, *event),
+            Kind::Listen(listen) => self.listen(id, listen),
+            Kind::Run { workflow, awaited } => self.run(id, *workflow, *awaited),
         }
     }
 
@@ -116,17 +119,22 @@ impl Decision<'_> {
         let first = match &self.task(id).kind {
             Kind::Try { catch, .. } if self.activation(id).phase.caught().is_some() => catch.first,
             Kind::Do { first } | Kind::For { first, .. } | Kind::Try { first, .. } => *first,
+            Kind::Listen(listen) => listen.each.as_ref().and_then(|each| each.first),
             Kind::Step { .. }
             | Kind::Function { .. }
             | Kind::Set { .. }
             | Kind::Switch { .. }
             | Kind::Fork { .. }
             | Kind::Raise { .. }
-            | Kind::Wait { .. } => None,
+            | Kind::Wait { .. }
+            | Kind::Emit { .. }
+            | Kind::Run { .. } => None,
         };
-        match first {
-            Some(first) => self.enter(id, first, None),
-            None => self.complete(id, None, None),
+        match (first, &self.activation(id).phase) {
+            (Some(first), _) => self.enter(id, first, None),
+            // A pass without tasks.
+            (None, Phase::Listen(_)) => self.exit(id),
+            (None, _) => self.complete(id, None, None),
         }
     }
 
@@ -142,6 +150,9 @@ impl Decision<'_> {
 
     /// A list, step or timer is done: a loop goes round again, anything else completes.
     fn exit(&mut self, id: ActivationId) -> Result<(), Error> {
+        if let Kind::Listen(listen) = &self.task(id).kind {
+            return self.heard(id, listen);
+        }
         match self.coming_iteration(id)? {
             Some(index) => {
                 self.record(Event::LoopIterated { activation: id, index });
@@ -169,7 +180,7 @@ impl Decision<'_> {
     }
 
     /// The task is done with `raw`, or with the activation's own value. `then` overrides the task's own.
-    fn complete(
+    pub(super) fn complete(
         &mut self,
         id: ActivationId,
         raw: Option<Json>,

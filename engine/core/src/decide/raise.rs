@@ -148,14 +148,17 @@ impl Decision<'_> {
     }
 
     /// A number that looks random and is the same every time: jitter only has to differ between instances.
-    /// The mixer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
     fn scatter(&self, id: ActivationId, number: u32) -> u64 {
         let bytes = self.instance.id.0;
         let low = u64::from_le_bytes(bytes[8..].try_into().expect("an id has 16 bytes"));
-        let mut z = low ^ (u64::from(id.0) << 32) ^ u64::from(number);
-        z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix(low ^ (u64::from(id.0) << 32) ^ u64::from(number))
     }
+}
+
+/// The mixer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+pub(super) fn mix(mut z: u64) -> u64 {
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

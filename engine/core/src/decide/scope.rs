@@ -51,6 +51,14 @@ impl Decision<'_> {
                 && let Phase::Loop { items, next: next @ 1.. } = &activation.phase
             {
                 variables.extend(loop_variables(each, at, items, next - 1));
+            } else if let Some(Kind::Listen(listen)) = kind
+                && let Some(each) = &listen.each
+                && let Some(listening) = activation.phase.listening().filter(|l| l.running)
+                && let Some(item) = listening.event(listening.next - 1)
+            {
+                let place = Json::from_text(alloc::format!("{}", listening.next - 1));
+                variables.push((Arc::clone(&each.item), item.clone()));
+                variables.push((Arc::clone(&each.at), place));
             } else if let Some(Kind::Try { catch, .. }) = kind
                 && let Some(error) = activation.phase.caught()
             {

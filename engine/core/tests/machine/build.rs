@@ -5,7 +5,8 @@ use std::sync::Arc;
 use baton_core::{
     TaskId, Workflow,
     workflow::{
-        Backoff, Case, Catch, Filter, Function, Hash, Kind, Name, Retry, Schema, Task, Then,
+        Backoff, Case, Catch, Correlate, Each, EventFilter, Filter, Function, Hash, Kind, Listen,
+        Matcher, Name, Read, Retry, Schema, Task, Then, Until,
     },
 };
 
@@ -50,6 +51,30 @@ pub(crate) enum What {
     },
     Raise(Term),
     Wait(Term),
+    Emit(Term),
+    Listen(Listens),
+    Run {
+        awaited: bool,
+        input: Term,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Listens {
+    /// One filter for each letter; an event must have it.
+    pub(crate) letters: &'static str,
+    /// What all events must agree on, and what that must be.
+    pub(crate) correlate: Option<(Term, Option<Term>)>,
+    pub(crate) until: Enough,
+    pub(crate) body: Option<Vec<Node>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Enough {
+    First,
+    All,
+    Holds(Term),
+    Events { letters: &'static str, all: bool },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -169,7 +194,49 @@ impl Building {
             }
             What::Raise(error) => Kind::Raise { error: self.table.add(error.clone()) },
             What::Wait(duration) => Kind::Wait { duration: self.table.add(duration.clone()) },
+            What::Emit(event) => Kind::Emit { event: self.table.add(event.clone()) },
+            What::Listen(listens) => Kind::Listen(self.listen(listens)),
+            What::Run { awaited, input } => {
+                Kind::Run { workflow: self.table.add(input.clone()), awaited: *awaited }
+            }
         }
+    }
+
+    fn listen(&mut self, listens: &Listens) -> Listen {
+        let filters = self.filters(listens.letters, listens.correlate.as_ref());
+        let until = match &listens.until {
+            Enough::First => Until::First,
+            Enough::All => Until::All,
+            Enough::Holds(term) => Until::Holds(self.table.add(term.clone())),
+            Enough::Events { letters, all } => {
+                Until::Events { filters: self.filters(letters, None), all: *all }
+            }
+        };
+        let each = listens.body.as_ref().map(|body| Each {
+            item: "item".into(),
+            at: "index".into(),
+            first: self.list(body),
+            output: None,
+            export: Some(self.table.add(Term::Value)),
+        });
+        Listen { until, filters, read: Read::Data, each }
+    }
+
+    fn filters(
+        &mut self,
+        letters: &str,
+        correlate: Option<&(Term, Option<Term>)>,
+    ) -> Vec<EventFilter> {
+        let correlate = correlate.map(|(from, expect)| Correlate {
+            key: "key".into(),
+            from: self.table.add(from.clone()),
+            expect: self.term(expect.as_ref()),
+        });
+        let filter = |letter| EventFilter {
+            matcher: Matcher(u32::from(letter)),
+            correlate: correlate.clone().into_iter().collect(),
+        };
+        letters.chars().map(filter).collect()
     }
 
     fn catch(&mut self, handler: &Handler) -> Catch {

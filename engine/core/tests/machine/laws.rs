@@ -9,7 +9,10 @@ use std::{
 
 use baton_core::{
     ActivationId, Attempt, Command, Duration, Effect, Error, Json, Rejection, TaskId,
-    command::Timer, error::Standard, event::Report, pending,
+    command::Timer,
+    error::Standard,
+    event::{Origin, Report},
+    pending,
 };
 use proptest::test_runner::{Config, TestRunner};
 
@@ -43,7 +46,7 @@ fn the_laws_hold_in_every_story() {
     let end = teller.expect("a thread can be started").join().expect("the runner catches panics");
     assert_eq!(end, Ok(()));
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 22, "the stories tell of every kind of event");
+    assert_eq!(seen.len(), 31, "the stories tell of every kind of event");
 }
 
 /// A start may be refused, and then there is no story.
@@ -83,7 +86,10 @@ fn repeat(world: &mut World, command: &Command) {
         | Command::Cancel { .. }
         | Command::Terminate { .. }
         | Command::Suspend { .. }
-        | Command::Resume => false,
+        | Command::Resume
+        | Command::TakeEvent { .. }
+        | Command::PublishedEvent { .. }
+        | Command::EndChild { .. } => false,
     };
     let again = world.give(command.clone());
     assert!(due_again || again.is_err(), "repetition: {command:?} counted twice");
@@ -131,8 +137,51 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
             input: Json::from_text("\"again\""),
             context: Json::empty_object(),
         },
+        Move::Event { letter, position, floor } => {
+            take(["\"a\"", "\"b\"", "\"ab\"", "\"c\""][letter % 4], position, floor)
+        }
+        Move::Published(which) => {
+            let emits = asked(world, |effect| {
+                if let Effect::PublishEvent { activation } = effect {
+                    Some(*activation)
+                } else {
+                    None
+                }
+            });
+            let activation = *emits.get(which % emits.len().max(1))?;
+            Command::PublishedEvent { activation }
+        }
+        Move::ChildEnded { which, well } => {
+            let runs = asked(world, |effect| {
+                if let Effect::RunChild { activation } = effect { Some(*activation) } else { None }
+            });
+            let activation = *runs.get(which % runs.len().max(1))?;
+            let error = Error::standard(Standard::Runtime, "Broken", "the child");
+            let result = if well { Ok(Json::from_text("\"child\"")) } else { Err(error) };
+            Command::EndChild { activation, result }
+        }
+        Move::AnyEnd { activation } => Command::EndChild {
+            activation: ActivationId(activation),
+            result: Ok(Json::from_text("\"made up\"")),
+        },
         Move::Repeat => return None,
     })
+}
+
+fn asked(world: &World, wanted: impl Fn(&Effect) -> Option<ActivationId>) -> Vec<ActivationId> {
+    pending(&world.instance).iter().filter_map(wanted).collect()
+}
+
+/// The event of this text comes at this place.
+pub(crate) fn take(event: &str, position: u64, floor: u64) -> Command {
+    let origin = Origin {
+        position,
+        floor: floor.min(position),
+        id: "id".into(),
+        source: "source".into(),
+        kind: "type".into(),
+    };
+    Command::TakeEvent { event: Json::from_text(event), origin, listener: None }
 }
 
 pub(crate) fn complete((activation, attempt): (ActivationId, Attempt), output: &str) -> Command {
@@ -162,6 +211,8 @@ fn a_refusal_has_a_code_of_its_own() {
         Rejection::UnknownTask,
         Rejection::InvalidInput,
         Rejection::Idle,
+        Rejection::NotAwaited,
+        Rejection::EventTaken,
     ];
     let codes: std::collections::BTreeSet<_> = all.iter().map(|one| one.code()).collect();
     assert_eq!(codes.len(), all.len());

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_core::{ActivationId, Attempt, Effect, Event, Next, Timestamp, command::Timer, effect};
+use baton_core::{
+    ActivationId, Attempt, Effect, Event, InstanceId, Next, Timestamp, command::Timer, effect,
+};
 
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -11,6 +13,12 @@ pub(crate) struct Asked {
     steps: BTreeMap<ActivationId, Attempt>,
     timers: BTreeMap<(ActivationId, Timer), Timestamp>,
     waits: BTreeSet<ActivationId>,
+    emits: BTreeSet<ActivationId>,
+    listens: BTreeSet<ActivationId>,
+    /// Listeners with a `foreach`: their timeout goes on until the last pass.
+    each: BTreeSet<ActivationId>,
+    /// With the instance that is awaited.
+    runs: BTreeMap<ActivationId, Option<InstanceId>>,
     ever: BTreeSet<(ActivationId, Attempt)>,
 }
 
@@ -30,8 +38,33 @@ impl Asked {
             Some(Effect::SetTimer { activation, timer, at }) => {
                 self.timers.insert((activation, timer), at);
             }
+            Some(Effect::PublishEvent { activation }) => {
+                assert!(self.emits.insert(activation), "asked for twice: {event:?}");
+            }
+            Some(Effect::Listen { activation }) => {
+                assert!(self.listens.insert(activation), "asked for twice: {event:?}");
+            }
+            Some(Effect::RunChild { activation }) => {
+                if let Event::ChildStarted { child, awaited, .. } = event {
+                    let child = awaited.then_some(*child);
+                    assert!(self.runs.insert(activation, child).is_none(), "twice: {event:?}");
+                }
+            }
+            Some(Effect::CancelChild { child }) => {
+                let running = self.runs.len();
+                self.runs.retain(|_, found| *found != Some(child));
+                assert_eq!(self.runs.len() + 1, running, "not running: {event:?}");
+            }
             Some(Effect::End | Effect::Rearm | Effect::Continue) | None => {}
         }
+    }
+
+    pub(crate) fn publishes(&self, of: ActivationId) -> bool {
+        self.emits.contains(&of)
+    }
+
+    pub(crate) fn runs(&self, of: ActivationId) -> bool {
+        self.runs.contains_key(&of)
     }
 
     pub(crate) fn is_open(&self, step: ActivationId, attempt: Attempt) -> bool {
@@ -52,7 +85,12 @@ impl Asked {
             timer: *timer,
             at: *at,
         });
-        steps.chain(timers).collect()
+        let emits =
+            self.emits.iter().map(|activation| Effect::PublishEvent { activation: *activation });
+        let listens =
+            self.listens.iter().map(|activation| Effect::Listen { activation: *activation });
+        let runs = self.runs.keys().map(|activation| Effect::RunChild { activation: *activation });
+        steps.chain(timers).chain(emits).chain(listens).chain(runs).collect()
     }
 
     fn settle(&mut self, event: &Event) {
@@ -93,7 +131,31 @@ impl Asked {
             Event::InstanceCompleted { .. }
             | Event::InstanceFaulted { .. }
             | Event::InstanceCancelled { .. } => self.close(ActivationId::ROOT),
-            Event::InstanceStarted(_)
+            Event::EventPublished { activation } => {
+                self.emits.remove(activation);
+                self.answered(*activation);
+            }
+            Event::ListenStarted { activation, each: true, .. } => {
+                self.each.insert(*activation);
+            }
+            Event::EventTaken { activation, over: true, .. } => {
+                self.listens.remove(activation);
+                if !self.each.contains(activation) {
+                    self.answered(*activation);
+                }
+            }
+            Event::ChildEnded { activation, .. } => {
+                self.runs.remove(activation);
+                self.answered(*activation);
+            }
+            Event::ListenStarted { each: false, .. }
+            | Event::EventTaken { over: false, .. }
+            | Event::EventEmitted { .. }
+            | Event::ListenIterated { .. }
+            | Event::ListenIterationEnded { .. }
+            | Event::ChildStarted { .. }
+            | Event::ChildCancelled { .. }
+            | Event::InstanceStarted(_)
             | Event::TaskSkipped { .. }
             | Event::StepCancelled { .. }
             | Event::LoopStarted { .. }
@@ -114,6 +176,10 @@ impl Asked {
     fn close(&mut self, id: ActivationId) {
         self.close_below(id);
         assert!(!self.steps.contains_key(&id), "{id:?} ended with its step open");
+        let child = self.runs.remove(&id);
+        assert!(child.flatten().is_none(), "{id:?} ended with its child running");
+        self.emits.remove(&id);
+        self.listens.remove(&id);
         let parent = self.parents.remove(&id);
         if let Some(siblings) = parent.and_then(|parent| self.children.get_mut(&parent)) {
             siblings.remove(&id);

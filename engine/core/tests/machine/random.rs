@@ -3,7 +3,7 @@
 use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
-    build::{Go, Handler, Node, Retries, What, node},
+    build::{Enough, Go, Handler, Listens, Node, Retries, What, node},
     table::{Term, text},
 };
 
@@ -24,6 +24,10 @@ pub(crate) enum Move {
     Cancel,
     Terminate,
     Rerun(u32),
+    Event { letter: usize, position: u64, floor: u64 },
+    Published(usize),
+    ChildEnded { which: usize, well: bool },
+    AnyEnd { activation: u32 },
     Repeat,
 }
 
@@ -47,6 +51,12 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => prop_oneof![5 => Just(Move::Continue), 1 => Just(Move::Cancel)],
         1 => prop_oneof![5 => Just(Move::Continue), 1 => Just(Move::Terminate)],
         1 => (0u32..12).prop_map(Move::Rerun),
+        6 => (0usize..4, 1u64..40, 0u64..20)
+            .prop_map(|(letter, position, floor)| Move::Event { letter, position, floor }),
+        3 => (0usize..4).prop_map(Move::Published),
+        3 => (0usize..4, any::<bool>())
+            .prop_map(|(which, well)| Move::ChildEnded { which, well }),
+        1 => (0u32..30).prop_map(|activation| Move::AnyEnd { activation }),
         4 => Just(Move::Repeat),
     ];
     vec(one, 1..40)
@@ -68,8 +78,10 @@ fn tasks() -> BoxedStrategy<Node> {
                     .prop_map(|(items, condition, body)| What::For { items, condition, body }),
                 3 => (any::<bool>(), list(inner.clone()))
                     .prop_map(|(compete, branches)| What::Fork { compete, branches }),
-                3 => (list(inner.clone()), handler(inner))
+                3 => (list(inner.clone()), handler(inner.clone()))
                     .prop_map(|(body, handler)| What::Try { body, handler }),
+                2 => (listens(), list(inner))
+                    .prop_map(|(listens, body)| What::Listen(Listens { body: Some(body), ..listens })),
             ])
         })
         .boxed()
@@ -87,6 +99,30 @@ fn leaf() -> impl Strategy<Value = What> {
         1 => vec((option::weighted(0.7, condition()), go()), 0..3).prop_map(What::Switch),
         1 => prop_oneof![Just("sad 500"), Just("odd 418")].prop_map(|error| What::Raise(text(error))),
         2 => prop_oneof![Just("0"), Just("700")].prop_map(|after| What::Wait(text(after))),
+        1 => term().prop_map(What::Emit),
+        3 => listens().prop_map(What::Listen),
+        2 => (any::<bool>(), term()).prop_map(|(awaited, input)| What::Run { awaited, input }),
+    ]
+}
+
+fn listens() -> impl Strategy<Value = Listens> {
+    let letters = prop_oneof![Just("a"), Just("ab")];
+    let expect = option::weighted(0.3, Just(text("\"a\"")));
+    let correlate = option::weighted(0.3, (Just(Term::Value), expect));
+    (letters, correlate, enough()).prop_map(|(letters, correlate, until)| Listens {
+        letters,
+        correlate,
+        until,
+        body: None,
+    })
+}
+
+fn enough() -> impl Strategy<Value = Enough> {
+    prop_oneof![
+        Just(Enough::First),
+        Just(Enough::All),
+        condition().prop_map(Enough::Holds),
+        any::<bool>().prop_map(|all| Enough::Events { letters: "bc", all }),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod errors;
+mod events;
 mod flow;
 mod forks;
 mod steps;

@@ -1,9 +1,9 @@
 //! Expressions for tests: a table of small terms, asked by number as the compiled ones are.
 
 use baton_core::{
-    Duration, Error, Evaluator, Json, Scope,
+    Duration, Error, Evaluator, EventDefaults, Json, Scope,
     error::Standard,
-    workflow::{Expression, Schema},
+    workflow::{Expression, Matcher, Name, Read, Schema},
 };
 
 #[derive(Clone, Debug)]
@@ -91,6 +91,30 @@ impl Evaluator for Table {
 
     fn error_value(&self, error: &Error) -> Json {
         Json::from_text(format!("\"{}\"", error.kind.rsplit('/').next().unwrap_or_default()))
+    }
+
+    /// A matcher is a letter that the event must have.
+    fn matches(&self, matcher: Matcher, scope: &Scope<'_>) -> bool {
+        char::from_u32(matcher.0).is_some_and(|letter| scope.value.contains(letter))
+    }
+
+    fn event(
+        &self,
+        expression: Expression,
+        defaults: &EventDefaults,
+        scope: &Scope<'_>,
+    ) -> Result<Json, Error> {
+        let text = self.text(expression, scope)?;
+        Ok(Json::from_text(format!("[\"{}\",{text}]", defaults.source)))
+    }
+
+    fn read(&self, event: &Json, _: Read) -> Json {
+        event.clone()
+    }
+
+    fn child(&self, expression: Expression, scope: &Scope<'_>) -> Result<(Name, Json), Error> {
+        let name = Name { namespace: "tests".into(), name: "child".into(), version: "".into() };
+        Ok((name, self.value(expression, scope)?))
     }
 
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {

@@ -45,6 +45,7 @@ impl World {
             key: "".into(),
             labels: std::collections::BTreeMap::new(),
             traceparent: "".into(),
+            parent: None,
         });
         let now = Timestamp(1_000_000);
         let id = InstanceId([3; 16]);
@@ -87,7 +88,11 @@ impl World {
                 let due = self.asked.timer(*activation, *timer).is_some_and(|at| at <= self.now);
                 Some(due && !self.instance.suspended)
             }
-            Command::Continue
+            Command::PublishedEvent { activation } => Some(self.asked.publishes(*activation)),
+            Command::EndChild { activation, .. } => Some(self.asked.runs(*activation)),
+            // It may be that nothing listens for it.
+            Command::TakeEvent { .. }
+            | Command::Continue
             | Command::Cancel { .. }
             | Command::Terminate { .. }
             | Command::Suspend { .. }
@@ -116,7 +121,11 @@ impl World {
                 | Effect::DispatchStep { .. }
                 | Effect::WithdrawStep { .. }
                 | Effect::Rearm
-                | Effect::End => None,
+                | Effect::End
+                | Effect::PublishEvent { .. }
+                | Effect::Listen { .. }
+                | Effect::RunChild { .. }
+                | Effect::CancelChild { .. } => None,
             })
             .collect();
         timers.sort();

@@ -47,6 +47,7 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         key: Arc::from(""),
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
+        parent: None,
     };
     Instance {
         id: InstanceId([7; 16]),
@@ -58,6 +59,7 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         reason: None,
         context: Json::from_text(context),
         next_activation: ActivationId::ROOT,
+        taken: BTreeSet::new(),
         activations: BTreeMap::new(),
         ready: BTreeSet::new(),
         events: 0,

@@ -100,6 +100,15 @@ impl Teller {
             Kind::ForkStarted(e) => e.activation,
             Kind::ErrorCaught(e) => e.activation,
             Kind::RetryScheduled(e) => e.activation,
+            Kind::EventEmitted(e) => e.activation,
+            Kind::EventPublished(e) => e.activation,
+            Kind::ListenStarted(e) => e.activation,
+            Kind::EventTaken(e) => e.activation,
+            Kind::ListenIterated(e) => e.activation,
+            Kind::ListenIterationEnded(e) => e.activation,
+            Kind::ChildStarted(e) => e.activation,
+            Kind::ChildEnded(e) => e.activation,
+            Kind::ChildCancelled(e) => e.activation,
             Kind::InstanceSuspended(_)
             | Kind::InstanceResumed(_)
             | Kind::InstanceCompleted(_)
@@ -140,6 +149,29 @@ fn own_events(body: v1::CommitBody, id: InstanceId) -> impl Iterator<Item = v1::
         Some(Content::Claim(_)) | None => Vec::new(),
     };
     instances.into_iter().filter(move |entry| entry.instance == id.0).flat_map(|entry| entry.events)
+}
+
+/// The first event in these commits of which something is found.
+pub(crate) async fn find<T>(
+    engine: &Arc<Engine>,
+    id: InstanceId,
+    sequences: &[u64],
+    mut wanted: impl FnMut(&Event) -> Option<T>,
+) -> Result<Option<T>, Refusal> {
+    let mut commits = commits(engine, id, sequences).await?;
+    let mut values = LargeValues::new();
+    while let Some((_, body)) = commits.try_next().await? {
+        for event in own_events(body, id) {
+            let decoded = large::decode(&engine.objects, &mut values, |values| {
+                wire::decode_event(event.clone(), values)
+            });
+            let event = decoded.await.map_err(|error| Refusal::Internal(error.to_string()))?;
+            if let Some(found) = wanted(&event) {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The input and context that a task of the outermost list had when it was last entered.

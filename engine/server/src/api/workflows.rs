@@ -52,6 +52,7 @@ impl Api {
                 .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
                 .collect(),
             traceparent: traceparent.into(),
+            parent: None,
         };
         let digest = start_digest(&started);
         let (partition, earlier) = self.engine.places_for(&started);

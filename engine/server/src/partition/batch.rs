@@ -1,6 +1,8 @@
 //! What one commit will hold, and what must be done once the log has it.
 
-use baton_core::{ActivationId, Attempt, Event, InstanceId, Timestamp, workflow::Function};
+use std::sync::Arc;
+
+use baton_core::{ActivationId, Attempt, Event, InstanceId, Json, Timestamp, workflow::Function};
 use baton_proto::v1;
 use prost::{
     Message,
@@ -29,6 +31,7 @@ pub(super) enum After {
     Dispatch { instance: InstanceId, step: ActivationId, attempt: Attempt },
     Withdraw { instance: InstanceId, step: ActivationId, attempt: Attempt, function: Function },
     Ended { instance: InstanceId },
+    Publish { department: Arc<str>, instance: InstanceId, activation: ActivationId, event: Json },
     Answer(Box<dyn FnOnce() + Send + Sync>),
 }
 
@@ -52,7 +55,10 @@ impl Batch {
     pub(super) fn dispatches(&self) -> impl Iterator<Item = (InstanceId, ActivationId, Attempt)> {
         self.after.iter().filter_map(|after| match after {
             After::Dispatch { instance, step, attempt } => Some((*instance, *step, *attempt)),
-            After::Withdraw { .. } | After::Ended { .. } | After::Answer(_) => None,
+            After::Withdraw { .. }
+            | After::Ended { .. }
+            | After::Publish { .. }
+            | After::Answer(_) => None,
         })
     }
 
@@ -65,24 +71,33 @@ impl Batch {
     }
 
     /// The body of the commit that holds this batch, and nothing of it here any more.
-    pub(super) fn take_body(&mut self, at: Timestamp, inbox_position: u64) -> Vec<u8> {
-        let mut body =
-            v1::CommitBody { at_ms: at.0, inbox_position, content: None }.encode_to_vec();
+    pub(super) fn take_body(
+        &mut self,
+        at: Timestamp,
+        inbox_position: u64,
+        event_position: u64,
+    ) -> Vec<u8> {
+        let head = v1::CommitBody { at_ms: at.0, inbox_position, event_position: 0, content: None };
+        let mut body = head.encode_to_vec();
         let entries = std::mem::take(&mut self.entries);
         encode_key(BATCH_FIELD, WireType::LengthDelimited, &mut body);
         encode_varint(entries.len() as u64, &mut body);
         body.extend_from_slice(&entries);
+        if event_position != 0 {
+            encode_key(EVENT_POSITION_FIELD, WireType::Varint, &mut body);
+            encode_varint(event_position, &mut body);
+        }
         body
     }
 }
 
-/// `CommitBody.batch` and `Batch.instances` in log.proto.
+/// `CommitBody.batch`, `CommitBody.event_position` and `Batch.instances` in log.proto.
 const BATCH_FIELD: u32 = 4;
+const EVENT_POSITION_FIELD: u32 = 5;
 const ENTRIES_FIELD: u32 = 1;
 
 #[cfg(test)]
 mod tests {
-    use baton_core::Json;
     use v1::commit_body::Content;
 
     use super::*;
@@ -97,10 +112,11 @@ mod tests {
                 &[Event::InstanceCompleted { output: output.clone() }],
             );
         }
-        let body = batch.take_body(Timestamp(5), 7);
+        let body = batch.take_body(Timestamp(5), 7, 9);
         let decoded = v1::CommitBody::decode(body.as_slice()).unwrap();
         let Some(Content::Batch(entries)) = &decoded.content else { panic!("{decoded:?}") };
-        assert_eq!((decoded.at_ms, decoded.inbox_position, entries.instances.len()), (5, 7, 2));
+        assert_eq!((decoded.at_ms, decoded.inbox_position, decoded.event_position), (5, 7, 9));
+        assert_eq!(entries.instances.len(), 2);
         assert_eq!(decoded.encode_to_vec(), body);
     }
 }

@@ -27,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Exit, Figures, Reply, Request, StartedAs,
     batch::{After, Batch},
+    family::{Kin, Wanted},
     intake::Taking,
+    listeners::{Giving, Listeners},
     persist::Flush,
     resident::Resident,
     work::Work,
@@ -61,6 +63,16 @@ pub(super) struct Owner {
     pub(super) inbox_committed: u64,
     /// The queue is to be compared with the log once the inbox has been taken up to here.
     pub(super) reconcile_after: Option<u64>,
+    /// Position of the last event that all listeners were told of, and the same as far as the log has it.
+    pub(super) event_position: u64,
+    pub(super) event_committed: u64,
+    /// The event of which listeners are being told.
+    pub(super) giving: Option<Giving>,
+    pub(super) listeners: Listeners,
+    /// Listeners that events may have been kept for.
+    pub(super) catching_up: VecDeque<(InstanceId, ActivationId)>,
+    /// What is to be done between parents and children.
+    pub(super) family: VecDeque<Kin>,
     /// The inbox is to be read from [`Owner::inbox_position`] again.
     pub(super) inbox_anew: bool,
     pub(super) unfinished: VecDeque<InstanceId>,
@@ -84,6 +96,7 @@ struct InFlight {
     began: Instant,
     bytes: usize,
     inbox_position: u64,
+    event_position: u64,
 }
 
 impl Owner {
@@ -110,6 +123,12 @@ impl Owner {
             taking: None,
             inbox_committed: 0,
             reconcile_after: None,
+            event_position: 0,
+            event_committed: 0,
+            giving: None,
+            listeners: Listeners::default(),
+            catching_up: VecDeque::new(),
+            family: VecDeque::new(),
             inbox_anew: false,
             unfinished: VecDeque::new(),
             batch: Batch::default(),
@@ -154,7 +173,7 @@ impl Owner {
         let mut flushed_at = Instant::now();
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
-            if in_flight.is_none() && !self.batch.is_empty() {
+            if in_flight.is_none() && (!self.batch.is_empty() || self.has_positions_to_note()) {
                 in_flight = Some(self.append());
             }
             if closing && in_flight.is_none() && self.batch.is_empty() && flush.is_none() {
@@ -173,12 +192,15 @@ impl Owner {
             }
             let gathering = !closing && !self.batch.is_full();
             let timer = self.next_timer();
+            let feed = self.engine.feed.clone();
+            let seen = self.event_position;
             tokio::select! { biased;
                 appended = async { in_flight.as_mut().expect("the guard saw one").answer.as_mut().await }, if in_flight.is_some() => {
                     let landed = in_flight.take().expect("the guard saw one");
                     let position = appended?;
                     self.log.position = position;
                     self.inbox_committed = landed.inbox_position;
+                    self.event_committed = landed.event_position;
                     let metrics = &self.engine.metrics;
                     if !landed.batch.instances.is_empty() {
                         metrics.committed(landed.began.elapsed(), landed.bytes);
@@ -196,6 +218,8 @@ impl Owner {
                     self.flushed(&flushed);
                     flushed_at = Instant::now();
                 }
+                // What parents and children owe each other comes before anything new.
+                () = std::future::ready(()), if gathering && !self.family.is_empty() => self.settle_family().await?,
                 () = std::future::ready(()), if gathering && gathered.len() > 0 => {
                     while !self.batch.is_full() && let Some(request) = gathered.next() {
                         self.request(request).await?;
@@ -228,6 +252,9 @@ impl Owner {
                     }
                 }
                 () = wait_for(timer), if gathering && timer.is_some() => self.fire_due().await?,
+                () = feed.beyond(seen.saturating_sub(1)), if gathering && !self.catching_up.is_empty() => self.catch_up().await?,
+                () = std::future::ready(()), if gathering && self.giving.is_some() => self.give_events().await?,
+                () = feed.beyond(seen), if gathering && self.catching_up.is_empty() => self.give_events().await?,
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => self.go_on().await?,
                 _ = tick.tick() => {
                     let due = self.dirty.len() <= limits::CACHE_CHANGES_FEW
@@ -290,10 +317,12 @@ impl Owner {
         let large = std::mem::take(&mut batch.large);
         let position = self.log.position;
         let bytes = batch.bytes();
-        let answer: Pin<Box<dyn Future<Output = _> + Send>> = if batch.instances.is_empty() {
+        let unwritten = batch.instances.is_empty() && !self.has_positions_to_note();
+        let answer: Pin<Box<dyn Future<Output = _> + Send>> = if unwritten {
             Box::pin(std::future::ready(Ok(position)))
         } else {
-            let append = self.log.append(batch.take_body(self.now, self.inbox_position));
+            let body = batch.take_body(self.now, self.inbox_position, self.event_position);
+            let append = self.log.append(body);
             Box::pin(async move {
                 if !large.is_empty() {
                     large::store(&objects, large).await?;
@@ -301,9 +330,17 @@ impl Owner {
                 Ok(append.await?)
             })
         };
-        let inbox_position =
-            if batch.instances.is_empty() { self.inbox_committed } else { self.inbox_position };
-        InFlight { answer, batch, bytes, began: Instant::now(), inbox_position }
+        let (inbox_position, event_position) = if unwritten {
+            (self.inbox_committed, self.event_committed)
+        } else {
+            (self.inbox_position, self.event_position)
+        };
+        InFlight { answer, batch, bytes, began: Instant::now(), inbox_position, event_position }
+    }
+
+    /// Many events went by that nobody wanted: a commit says so, lest all of them be looked at again after a restart.
+    fn has_positions_to_note(&self) -> bool {
+        self.event_position.saturating_sub(self.event_committed) >= limits::EVENTS_UNNOTED_MAX
     }
 
     /// The log has answered: now the world may know.
@@ -341,6 +378,9 @@ impl Owner {
                             let _ = waiter.send(Ok(resident.instance.clone()));
                         }
                     }
+                }
+                After::Publish { department, instance, activation, event } => {
+                    self.work.emit(department, instance, activation, event);
                 }
                 After::Answer(answer) => answer(),
             }
@@ -407,6 +447,13 @@ impl Owner {
                 let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
                 let _ = reply.send(open);
             }
+            Request::Published { id, activation } => {
+                if self.resident(id).await?.is_some()
+                    && let Err(refusal) = self.decide(id, Command::PublishedEvent { activation })
+                {
+                    tracing::trace!(%refusal, instance = %id, "Nobody waits for the event any more");
+                }
+            }
             Request::Reconcile => self.reconcile_soon().await,
         }
         Ok(())
@@ -462,7 +509,7 @@ impl Owner {
         }))
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         id: InstanceId,
         started: Arc<baton_core::event::Started>,
@@ -518,6 +565,10 @@ impl Owner {
         for event in events {
             self.follow(id, event);
         }
+        let listens = |event: &Event| matches!(event, Event::ListenStarted { .. });
+        if self.listeners.knows(id) || events.iter().any(listens) {
+            self.note_listeners(id);
+        }
         let resident = self.residents.get_mut(&id).expect("it has just been decided about");
         resident.dirty = true;
         if !resident.instance.ready.is_empty() && !resident.instance.suspended {
@@ -562,9 +613,28 @@ impl Owner {
             }
             Some(Effect::End) => {
                 self.open.remove(&id);
-                self.engine.metrics.ended(self.residents[&id].instance.status());
+                let instance = &self.residents[&id].instance;
+                self.engine.metrics.ended(instance.status());
+                if instance.started.parent.is_some() {
+                    self.family.push_back(Kin::Ended { child: id });
+                }
                 self.batch.after.push(After::Ended { instance: id });
             }
+            Some(Effect::PublishEvent { activation }) => {
+                if let Event::EventEmitted { event, .. } = event {
+                    let event = event.clone();
+                    let name = &self.residents[&id].instance.started.name;
+                    let department = Arc::clone(&name.namespace);
+                    let publish = After::Publish { department, instance: id, activation, event };
+                    self.batch.after.push(publish);
+                }
+            }
+            Some(Effect::Listen { activation }) => self.catching_up.push_back((id, activation)),
+            Some(Effect::RunChild { activation }) => {
+                let wanted = Wanted::of(event);
+                self.family.push_back(Kin::Run { parent: id, activation, wanted });
+            }
+            Some(Effect::CancelChild { child }) => self.family.push_back(Kin::Cancel { child }),
             Some(Effect::Continue) | None => {}
         }
         if let Event::StepCompleted { activation, .. } | Event::StepFailed { activation, .. } =

@@ -8,12 +8,16 @@ use std::{
     sync::Arc,
 };
 
-use baton_core::{ActivationId, Effect, Event, Instance, InstanceId, Timestamp, workflow::Hash};
+use baton_core::{
+    ActivationId, Effect, Event, Instance, InstanceId, Timestamp, instance::Phase, workflow::Hash,
+};
 use baton_proto::v1::{self, commit_body::Content};
 use tokio::sync::mpsc;
 
 use super::{
     Exit, Request,
+    batch::After,
+    family::Kin,
     owner::{OpenStep, Owner, key_of},
     persist,
     resident::Resident,
@@ -44,7 +48,12 @@ pub(super) async fn recover(
     loop {
         replay.read_to_the_end().await?;
         let now = replay.now.max(clock::now());
-        if replay.log.claim(now.0, replay.inbox_position).await? {
+        if replay.log.position.sequence == 0 {
+            // A new partition has no listeners that older events could be for.
+            replay.event_position = engine.feed.last();
+        }
+        let (inbox, events) = (replay.inbox_position, replay.event_position);
+        if replay.log.claim(now.0, inbox, events).await? {
             replay.now = now;
             break;
         }
@@ -74,10 +83,13 @@ async fn resume_from_cache(
 impl Owner {
     /// An owner of what was read.
     async fn take_over(replay: Replay, partition: u32, work: Work) -> Result<Self, Exit> {
-        let Replay { engine, cache, log, instances, inbox_position, now, .. } = replay;
+        let Replay { engine, cache, log, instances, inbox_position, event_position, now, .. } =
+            replay;
         let mut owner = Self::new(&engine, partition, log, cache, work);
         owner.inbox_position = inbox_position;
         owner.inbox_committed = inbox_position;
+        owner.event_position = event_position;
+        owner.event_committed = event_position;
         owner.now = now;
         let mut orphans = BTreeSet::new();
         owner.index_cached(&instances, &mut orphans).await?;
@@ -180,8 +192,37 @@ impl Owner {
                     self.timers.insert((at, id, activation, timer));
                 }
                 Effect::Continue => busy = true,
-                Effect::WithdrawStep { .. } | Effect::Rearm | Effect::End => {}
+                Effect::PublishEvent { activation } => {
+                    if let Some(found) = resident.instance.activations.get(&activation)
+                        && let Phase::Emit(event) = &found.phase
+                    {
+                        let event = event.clone();
+                        let department = Arc::clone(&resident.instance.started.name.namespace);
+                        self.batch.after.push(After::Publish {
+                            department,
+                            instance: id,
+                            activation,
+                            event,
+                        });
+                    }
+                }
+                Effect::Listen { activation } => self.catching_up.push_back((id, activation)),
+                Effect::RunChild { activation } => {
+                    self.family.push_back(Kin::Run { parent: id, activation, wanted: None });
+                }
+                Effect::WithdrawStep { .. }
+                | Effect::Rearm
+                | Effect::End
+                | Effect::CancelChild { .. } => {}
             }
+        }
+        if resident.instance.started.parent.is_some_and(|parent| parent.awaited) {
+            self.family.push_back(Kin::Check { child: id });
+        }
+        if let Some(definition) = &resident.definition
+            && resident.instance.listeners().next().is_some()
+        {
+            self.listeners.refresh(&resident.instance, definition);
         }
         busy
     }
@@ -197,6 +238,7 @@ struct Replay {
     /// Of the commits that told it.
     bytes: usize,
     inbox_position: u64,
+    event_position: u64,
     now: Timestamp,
 }
 
@@ -223,6 +265,7 @@ impl Replay {
             instances: BTreeMap::new(),
             bytes: 0,
             inbox_position: cached.map_or(0, |body| body.inbox_position),
+            event_position: cached.map_or(0, |body| body.event_position),
             now: cached.map_or(Timestamp::default(), |body| Timestamp(body.at_ms)),
         }
     }
@@ -232,6 +275,7 @@ impl Replay {
         let mut reader = self.log.reader().await?;
         while let Some(commit) = self.log.next(&mut reader).await? {
             self.inbox_position = commit.body.inbox_position;
+            self.event_position = commit.body.event_position;
             self.now = self.now.max(Timestamp(commit.body.at_ms));
             self.bytes += commit.bytes;
             self.take(commit).await?;

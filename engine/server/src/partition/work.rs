@@ -1,24 +1,26 @@
 //! Commands to the workers: published when the log has them, and again when the queue does not.
 
-use std::{collections::BTreeSet, future::IntoFuture, time::Duration};
+use std::{collections::BTreeSet, future::IntoFuture, sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
     jetstream::{self, context::PublishAckFuture, message::PublishMessage},
 };
 use baton_core::{
-    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, error::Standard,
+    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, Json, error::Standard,
     event::Report, workflow::Function,
 };
 use baton_proto::v1;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Exit, Request, owner::Owner, partition_of, resident::Resident};
 use crate::{
     broker::{self, Broker},
+    events::{self, CloudEvent},
     limits, telemetry,
     token::Key,
 };
@@ -33,6 +35,11 @@ pub(super) struct Work {
     confirmations: mpsc::UnboundedSender<Vec<PublishAckFuture>>,
     /// To have the owner compare the queue with the log.
     nudges: mpsc::Sender<Request>,
+    /// Bounds the events that are on their way to the broker.
+    emitting: Arc<Semaphore>,
+    /// Ends what goes on beside the owner when it goes.
+    gone: CancellationToken,
+    _guard: DropGuard,
 }
 
 impl Work {
@@ -44,6 +51,7 @@ impl Work {
     ) -> Self {
         let (confirmations, receiver) = mpsc::unbounded_channel();
         tokio::spawn(confirm(receiver, nudges.clone(), partition));
+        let gone = CancellationToken::new();
         Self {
             broker: broker.clone(),
             tokens: tokens.clone(),
@@ -51,6 +59,9 @@ impl Work {
             unconfirmed: Vec::new(),
             confirmations,
             nudges,
+            emitting: Arc::new(Semaphore::new(limits::EVENTS_IN_FLIGHT_MAX)),
+            _guard: gone.clone().drop_guard(),
+            gone,
         }
     }
 
@@ -114,6 +125,35 @@ impl Work {
         tokio::spawn(async move {
             tokio::time::sleep(limits::RECONCILE_AGAIN).await;
             let _ = nudges.send(Request::Reconcile).await;
+        });
+    }
+
+    /// Publishes the event of a workflow until the broker has it, and tells the owner.
+    pub(super) fn emit(
+        &self,
+        department: Arc<str>,
+        instance: InstanceId,
+        activation: ActivationId,
+        event: Json,
+    ) {
+        let (broker, nudges) = (self.broker.clone(), self.nudges.clone());
+        let (in_flight, gone) = (Arc::clone(&self.emitting), self.gone.clone());
+        tokio::spawn(async move {
+            let published = async {
+                let _permit = in_flight.acquire().await;
+                match CloudEvent::parse(event.as_str().to_owned()) {
+                    Ok(event) => events::publish_until_stored(&broker, &department, &event).await,
+                    Err(error) => {
+                        tracing::error!(%error, %instance, "A workflow's event is none");
+                    }
+                }
+                let _ = nudges.send(Request::Published { id: instance, activation }).await;
+            };
+            // The next owner publishes it, should this one go before the event is stored.
+            tokio::select! { biased;
+                () = gone.cancelled() => {}
+                () = published => {}
+            }
         });
     }
 

@@ -7,14 +7,15 @@ use std::{
 
 use baton_core::{
     ActivationId, Attempt, Instance, Json, TaskId, Timestamp,
-    instance::{Activation, End, Phase, Ready, Step, Try},
+    instance::{Activation, End, Listening, Phase, Ready, Step, Try},
 };
 use baton_proto::v1::{self, phase_state::Kind as PhaseKind, ready_state::Kind as ReadyKind};
 use prost::Message;
 
 use super::{
-    Error, LargeValues, at, decode_error, decode_json, decode_optional, decode_started,
-    encode_error, encode_json, encode_optional, encode_started, instance_id, ms, split_array,
+    Error, LargeValues, at, decode_error, decode_json, decode_map, decode_optional, decode_started,
+    encode_error, encode_json, encode_map, encode_optional, encode_started, instance_id, ms,
+    split_array,
 };
 
 pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
@@ -47,6 +48,7 @@ pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
             .map(|(id, activation)| encode_activation(*id, activation, large))
             .collect(),
         events: instance.events,
+        taken: instance.taken.iter().copied().collect(),
     }
     .encode_to_vec()
 }
@@ -90,6 +92,7 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
         activations,
         ready,
         events: state.events,
+        taken: state.taken.into_iter().collect(),
     })
 }
 
@@ -189,6 +192,11 @@ fn encode_phase(phase: &Phase, input: &Json, large: &mut LargeValues) -> Option<
             error: attempt.caught.as_ref().map(encode_error),
             retry_at_ms: ms(attempt.retry_at),
         }),
+        Phase::Emit(event) => PhaseKind::Emit(encode_json(event, large)),
+        Phase::Listen(listening) => PhaseKind::Listen(encode_listening(listening, large)),
+        Phase::Child { id, awaited } => {
+            PhaseKind::Child(v1::ChildState { instance: id.0.to_vec(), awaited: *awaited })
+        }
     };
     Some(v1::PhaseState { kind: Some(kind) })
 }
@@ -226,5 +234,41 @@ fn decode_phase(
             caught: attempt.error.map(|error| decode_error(Some(error))).transpose()?,
             retry_at: at(attempt.retry_at_ms),
         }),
+        PhaseKind::Emit(event) => Phase::Emit(decode_json(Some(event), large)?),
+        PhaseKind::Listen(state) => Phase::Listen(Box::new(decode_listening(state, large)?)),
+        PhaseKind::Child(child) => {
+            Phase::Child { id: instance_id(&child.instance)?, awaited: child.awaited }
+        }
+    })
+}
+
+fn encode_listening(listening: &Listening, large: &mut LargeValues) -> v1::ListenState {
+    v1::ListenState {
+        each: listening.each,
+        over: listening.over,
+        correlation: encode_map(&listening.correlation, large),
+        matched: listening.matched.iter().copied().collect(),
+        events: listening.events.iter().map(|event| encode_json(event, large)).collect(),
+        first: listening.first,
+        next: listening.next,
+        running: listening.running,
+        outputs: listening.outputs.iter().map(|output| encode_json(output, large)).collect(),
+    }
+}
+
+fn decode_listening(state: v1::ListenState, large: &LargeValues) -> Result<Listening, Error> {
+    let list = |values: Vec<v1::Json>| {
+        values.into_iter().map(|value| decode_json(Some(value), large)).collect::<Result<_, _>>()
+    };
+    Ok(Listening {
+        each: state.each,
+        over: state.over,
+        correlation: decode_map(state.correlation, large)?,
+        matched: state.matched.into_iter().collect(),
+        events: list(state.events)?,
+        first: state.first,
+        next: state.next,
+        running: state.running,
+        outputs: list(state.outputs)?,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId,
     Timestamp,
-    event::{Report, Started},
+    event::{Origin, Parent, Report, Started},
     workflow::{Hash, Name},
 };
 
@@ -19,6 +19,12 @@ fn started(input: Json) -> Arc<Started> {
         key: "key".into(),
         labels: [("team".into(), "blue".into())].into(),
         traceparent: "".into(),
+        parent: Some(Parent {
+            instance: InstanceId([8; 16]),
+            activation: ActivationId(3),
+            depth: 2,
+            awaited: true,
+        }),
     })
 }
 
@@ -33,6 +39,7 @@ fn error() -> WorkflowError {
 }
 
 /// One of each kind, in an order that an instance could live through.
+#[expect(clippy::too_many_lines, reason = "one of each kind")]
 fn story() -> Vec<Event> {
     let (step, root) = (ActivationId(1), ActivationId::ROOT);
     let json = |text: &str| Json::from_text(text);
@@ -44,6 +51,13 @@ fn story() -> Vec<Event> {
         input: Some(json("[1.50]")),
         deadline: Some(Timestamp(99)),
         branch: 0,
+    };
+    let child = |awaited| Event::ChildStarted {
+        activation: ActivationId(5),
+        child: InstanceId([4; 16]),
+        workflow: Name { namespace: "a".into(), name: "b".into(), version: "".into() },
+        input: json("{}"),
+        awaited,
     };
     let report = Report {
         worker: "w".into(),
@@ -101,6 +115,40 @@ fn story() -> Vec<Event> {
             fire_at: Timestamp(7),
         },
         Event::ErrorCaught { activation: ActivationId(3), error: error() },
+        entered(ActivationId(5), ActivationId(3), 6),
+        Event::EventEmitted { activation: ActivationId(5), event: json(r#"{"id":"1"}"#) },
+        Event::EventPublished { activation: ActivationId(5) },
+        Event::ListenStarted {
+            activation: ActivationId(5),
+            correlation: [("order".into(), json("7"))].into(),
+            each: true,
+        },
+        Event::EventTaken {
+            activation: ActivationId(5),
+            filter: 2,
+            value: Some(json("[1]")),
+            correlation: [("room".into(), json("\"a\""))].into(),
+            event: Origin {
+                position: 40,
+                floor: 30,
+                id: "1".into(),
+                source: "/s".into(),
+                kind: "t".into(),
+            },
+            over: false,
+        },
+        Event::ListenIterated { activation: ActivationId(5), index: 0 },
+        Event::ListenIterationEnded {
+            activation: ActivationId(5),
+            output: json("2"),
+            context: Some(json("{}")),
+        },
+        child(true),
+        Event::ChildEnded { activation: ActivationId(5), result: Ok(json("3")) },
+        child(false),
+        Event::ChildEnded { activation: ActivationId(5), result: Err(error()) },
+        child(true),
+        Event::ChildCancelled { activation: ActivationId(5), child: InstanceId([4; 16]) },
         Event::InstanceSuspended { reason: "look".into() },
         Event::InstanceResumed,
         Event::InstanceCancelled { reason: "enough".into(), terminated: true },

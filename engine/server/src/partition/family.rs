@@ -1,0 +1,209 @@
+//! Instances that run others. A child lives in its parent's partition; each step of their dealings can be done again
+//! from what the log says, so that a crash between two of them loses nothing.
+
+use std::sync::Arc;
+
+use baton_core::{
+    ActivationId, Command, Error as WorkflowError, InstanceId, Json,
+    error::Standard,
+    event::{Event, Parent, Started},
+    instance::End,
+    workflow::Name,
+};
+
+use super::{Exit, owner::Owner};
+use crate::{error::Refusal, telemetry};
+
+/// What is to be done between a parent and a child.
+pub(super) enum Kin {
+    /// See to it that the child of a task runs.
+    Run { parent: InstanceId, activation: ActivationId, wanted: Option<Wanted> },
+    /// A child has ended: tell whoever waits.
+    Ended { child: InstanceId },
+    /// Nobody waits for it any more.
+    Cancel { child: InstanceId },
+    /// After a recovery: cancel it if nobody waits for it.
+    Check { child: InstanceId },
+}
+
+/// The instance that is to begin.
+pub(super) struct Wanted {
+    workflow: Name,
+    input: Json,
+}
+
+impl Wanted {
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        if let Event::ChildStarted { workflow, input, .. } = event {
+            Some(Self { workflow: workflow.clone(), input: input.clone() })
+        } else {
+            None
+        }
+    }
+}
+
+impl Owner {
+    /// Does the next thing between parents and children.
+    pub(super) async fn settle_family(&mut self) -> Result<(), Exit> {
+        match self.family.pop_front() {
+            Some(Kin::Run { parent, activation, wanted }) => {
+                self.run_child(parent, activation, wanted).await
+            }
+            Some(Kin::Ended { child }) => self.tell_parent(child).await,
+            Some(Kin::Cancel { child }) => self.cancel_child(child).await,
+            Some(Kin::Check { child }) => self.check_child(child).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn run_child(
+        &mut self,
+        parent: InstanceId,
+        activation: ActivationId,
+        wanted: Option<Wanted>,
+    ) -> Result<(), Exit> {
+        let Some(resident) = self.resident(parent).await? else { return Ok(()) };
+        let started = Arc::clone(&resident.instance.started);
+        let Some((child, awaited)) = resident.instance.open_child(activation) else {
+            return Ok(());
+        };
+        if let Some(found) = self.look(child).await? {
+            if let Some((_, end)) = &found.ended {
+                let result = result_of(child, end);
+                self.end_child(parent, activation, result);
+            } else if !awaited {
+                self.end_child(parent, activation, Ok(Json::null()));
+            }
+            return Ok(());
+        }
+        let wanted = match wanted {
+            Some(wanted) => wanted,
+            // It was not begun before a crash: what it was to be stands in the log.
+            None => match self.wanted(parent, activation).await? {
+                Some(wanted) => wanted,
+                None => return Ok(()),
+            },
+        };
+        let begun = self.begin_child(child, awaited, parent, activation, &started, wanted);
+        match begun {
+            Ok(()) if awaited => {}
+            Ok(()) => self.end_child(parent, activation, Ok(Json::null())),
+            Err(error) => self.end_child(parent, activation, Err(error)),
+        }
+        Ok(())
+    }
+
+    fn begin_child(
+        &mut self,
+        child: InstanceId,
+        awaited: bool,
+        parent: InstanceId,
+        activation: ActivationId,
+        around: &Started,
+        wanted: Wanted,
+    ) -> Result<(), WorkflowError> {
+        let Wanted { workflow: Name { namespace, name, version }, input } = wanted;
+        let version = (!version.is_empty()).then_some(&*version);
+        let definition = self.engine.definition(&namespace, &name, version).map_err(|refusal| {
+            WorkflowError::standard(
+                Standard::Configuration,
+                "The workflow cannot be run",
+                &refusal.to_string(),
+            )
+        })?;
+        let started = Started {
+            workflow: definition.workflow.hash,
+            name: definition.name().clone(),
+            input,
+            key: Arc::from(""),
+            labels: around.labels.clone(),
+            traceparent: telemetry::child_traceparent(parent, &around.traceparent).into(),
+            parent: Some(Parent {
+                instance: parent,
+                activation,
+                depth: around.parent.map_or(0, |parent| parent.depth) + 1,
+                awaited,
+            }),
+        };
+        match self.begin(child, Arc::new(started), definition, None) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(WorkflowError::standard(
+                Standard::Validation,
+                "The input does not fit the workflow that is run",
+                &refusal.to_string(),
+            )),
+        }
+    }
+
+    /// What a task was to run, from the parent's history.
+    async fn wanted(
+        &self,
+        parent: InstanceId,
+        activation: ActivationId,
+    ) -> Result<Option<Wanted>, Exit> {
+        let mut positions = self.cache.positions(&parent.0)?;
+        if let Some(resident) = self.residents.get(&parent) {
+            positions.extend(&resident.positions);
+        }
+        positions.sort_unstable();
+        let found = crate::api::history::find(&self.engine, parent, &positions, |event| {
+            matches!(event, Event::ChildStarted { activation: found, .. } if *found == activation)
+                .then(|| Wanted::of(event))
+                .flatten()
+        });
+        found.await.map_err(|refusal| Exit::Broker(refusal.to_string()))
+    }
+
+    fn end_child(
+        &mut self,
+        parent: InstanceId,
+        activation: ActivationId,
+        result: Result<Json, WorkflowError>,
+    ) {
+        if let Err(refusal) = self.decide(parent, Command::EndChild { activation, result }) {
+            tracing::trace!(%refusal, instance = %parent, "Nobody waits for the child any more");
+        }
+    }
+
+    async fn tell_parent(&mut self, child: InstanceId) -> Result<(), Exit> {
+        let Some(found) = self.look(child).await? else { return Ok(()) };
+        if let (Some(parent), Some((_, end))) = (found.started.parent, &found.ended)
+            && parent.awaited
+            && self.resident(parent.instance).await?.is_some()
+        {
+            self.end_child(parent.instance, parent.activation, result_of(child, end));
+        }
+        Ok(())
+    }
+
+    async fn cancel_child(&mut self, child: InstanceId) -> Result<(), Exit> {
+        if self.resident(child).await?.is_some() {
+            let reason = "the instance that ran it no longer waits for it".into();
+            match self.decide(child, Command::Cancel { reason }) {
+                Ok(()) | Err(Refusal::Rejected(_)) => {}
+                Err(refusal) => tracing::warn!(%refusal, instance = %child, "Not cancelled"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_child(&mut self, child: InstanceId) -> Result<(), Exit> {
+        let Some(found) = self.look(child).await? else { return Ok(()) };
+        let Some(parent) = found.started.parent.filter(|parent| parent.awaited) else {
+            return Ok(());
+        };
+        let around = self.look(parent.instance).await?;
+        let waits = around.is_some_and(|around| {
+            around.open_child(parent.activation).is_some_and(|(found, _)| found == child)
+        });
+        if waits { Ok(()) } else { self.cancel_child(child).await }
+    }
+}
+
+fn result_of(child: InstanceId, end: &End) -> Result<Json, WorkflowError> {
+    match end {
+        End::Completed(output) => Ok(output.clone()),
+        End::Faulted(error) => Err(error.clone()),
+        End::Cancelled => Err(baton_core::child_cancelled(child)),
+    }
+}

@@ -1,0 +1,405 @@
+//! Who listens for what, so that an event costs as much as it has listeners, however many wait for others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use baton_core::{
+    ActivationId, Command, Evaluator, Instance, InstanceId, Json, Scope, TaskId, Timestamp,
+    event::{Origin, Started},
+    workflow::{EventFilter, Hash, Kind, Listen, Name, Until},
+};
+
+use super::{Exit, owner::Owner};
+use crate::{
+    definitions::Definition,
+    events::{Arrived, CloudEvent, Feed, Next},
+    limits,
+};
+
+/// The event of which listeners are being told.
+pub(super) struct Giving {
+    arrived: Arc<Arrived>,
+    candidates: std::vec::IntoIter<InstanceId>,
+}
+
+/// One filter of one task of one workflow: what all its instances listen with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Subscription {
+    workflow: Hash,
+    task: TaskId,
+    filter: u32,
+}
+
+pub(super) struct Listeners {
+    buckets: HashMap<Subscription, Bucket>,
+    /// By the type that their events have; `None`: any.
+    by_type: HashMap<Option<Box<str>>, Vec<Subscription>>,
+    /// Where an instance stands, with the values that it is tied to.
+    of: HashMap<InstanceId, Vec<(Subscription, Option<String>)>>,
+    /// Expressions that see only the event are asked with this.
+    blank: Instance,
+}
+
+struct Bucket {
+    definition: Arc<Definition>,
+    filter: EventFilter,
+    kind: Option<Box<str>>,
+    /// What ties an event to an instance says the same for all instances.
+    closed: bool,
+    /// Those that may take any event of the type.
+    open: BTreeSet<InstanceId>,
+    /// Those that take only events with these values.
+    tied: HashMap<String, BTreeSet<InstanceId>>,
+    /// Positions of the events that are held, by their values, up to `kept_to`.
+    kept: HashMap<String, Vec<u64>>,
+    kept_to: u64,
+    kept_count: usize,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        let nothing: Arc<str> = Arc::from("");
+        let name = Name {
+            namespace: Arc::clone(&nothing),
+            name: Arc::clone(&nothing),
+            version: Arc::clone(&nothing),
+        };
+        let started = Started {
+            workflow: Hash([0; 32]),
+            name,
+            input: Json::null(),
+            key: Arc::clone(&nothing),
+            labels: BTreeMap::new(),
+            traceparent: nothing,
+            parent: None,
+        };
+        let blank = Instance::new(InstanceId([0; 16]), Arc::new(started), Timestamp(0));
+        Self { buckets: HashMap::new(), by_type: HashMap::new(), of: HashMap::new(), blank }
+    }
+}
+
+impl Listeners {
+    pub(super) fn knows(&self, id: InstanceId) -> bool {
+        self.of.contains_key(&id)
+    }
+
+    pub(super) fn forget(&mut self, id: InstanceId) {
+        for (subscription, values) in self.of.remove(&id).unwrap_or_default() {
+            let Some(bucket) = self.buckets.get_mut(&subscription) else { continue };
+            let Some(values) = values else {
+                bucket.open.remove(&id);
+                continue;
+            };
+            if let Some(tied) = bucket.tied.get_mut(&values) {
+                tied.remove(&id);
+                if tied.is_empty() {
+                    bucket.tied.remove(&values);
+                }
+            }
+        }
+    }
+
+    /// Enters what an instance listens for now.
+    pub(super) fn refresh(&mut self, instance: &Instance, definition: &Arc<Definition>) {
+        let id = instance.id;
+        self.forget(id);
+        let mut stands = Vec::new();
+        for (activation, listening) in instance.listeners() {
+            let Some((task, listen)) = listen_of(instance, definition, activation) else {
+                continue;
+            };
+            for (number, filter) in numbered(listen) {
+                let subscription =
+                    Subscription { workflow: instance.started.workflow, task, filter: number };
+                let bucket = self.bucket(subscription, definition, filter);
+                let known = filter
+                    .correlate
+                    .iter()
+                    .map(|correlate| listening.correlation.get(&correlate.key))
+                    .collect::<Option<Vec<_>>>();
+                let values = known
+                    .filter(|known| bucket.closed && !known.is_empty())
+                    .map(|known| join(known.into_iter()));
+                match &values {
+                    Some(values) => {
+                        bucket.tied.entry(values.clone()).or_default().insert(id);
+                    }
+                    None => {
+                        bucket.open.insert(id);
+                    }
+                }
+                stands.push((subscription, values));
+            }
+        }
+        if !stands.is_empty() {
+            self.of.insert(id, stands);
+        }
+    }
+
+    fn bucket(
+        &mut self,
+        subscription: Subscription,
+        definition: &Arc<Definition>,
+        filter: &EventFilter,
+    ) -> &mut Bucket {
+        self.buckets.entry(subscription).or_insert_with(|| {
+            let program = &definition.program;
+            let kind = program.event_type(filter.matcher).map(|kind| Box::from(&*kind));
+            self.by_type.entry(kind.clone()).or_default().push(subscription);
+            Bucket {
+                definition: Arc::clone(definition),
+                filter: filter.clone(),
+                kind,
+                closed: filter.correlate.iter().all(|c| program.sees_only_its_value(c.from)),
+                open: BTreeSet::new(),
+                tied: HashMap::new(),
+                kept: HashMap::new(),
+                kept_to: 0,
+                kept_count: 0,
+            }
+        })
+    }
+
+    /// Instances that may take an event, each once.
+    fn candidates(&self, event: &CloudEvent) -> BTreeSet<InstanceId> {
+        let mut found = BTreeSet::new();
+        let of_type = self.by_type.get(&Some(Box::from(&*event.kind))).into_iter().flatten();
+        let of_any = self.by_type.get(&None).into_iter().flatten();
+        for bucket in of_type.chain(of_any).filter_map(|s| self.buckets.get(s)) {
+            found.extend(&bucket.open);
+            if !bucket.tied.is_empty()
+                && let Some(values) = bucket.values(&self.blank, event)
+                && let Some(tied) = bucket.tied.get(&values)
+            {
+                found.extend(tied);
+            }
+        }
+        found
+    }
+
+    /// Positions of the events that came before a listener and that it may still take, in order: only what is tied to
+    /// it by a correlation is kept for it.
+    fn kept_for(
+        &mut self,
+        feed: &Feed,
+        up_to: u64,
+        instance: &Instance,
+        definition: &Definition,
+        activation: ActivationId,
+    ) -> BTreeSet<u64> {
+        let mut found = BTreeSet::new();
+        let Some((task, listen)) = listen_of(instance, definition, activation) else {
+            return found;
+        };
+        let Some(listening) = instance.activations[&activation].phase.listening() else {
+            return found;
+        };
+        for (number, filter) in numbered(listen) {
+            if filter.correlate.is_empty() {
+                continue;
+            }
+            let subscription =
+                Subscription { workflow: instance.started.workflow, task, filter: number };
+            let Some(bucket) = self.buckets.get_mut(&subscription).filter(|b| b.closed) else {
+                continue;
+            };
+            bucket.index(&self.blank, feed, up_to);
+            let known: Option<Vec<_>> =
+                filter.correlate.iter().map(|c| listening.correlation.get(&c.key)).collect();
+            match known {
+                Some(known) => {
+                    found.extend(bucket.kept.get(&join(known.into_iter())).into_iter().flatten());
+                }
+                None => found.extend(bucket.kept.values().flatten()),
+            }
+        }
+        found
+    }
+}
+
+impl Bucket {
+    /// What ties an event to instances; `None` when it says nothing of it.
+    fn values(&self, blank: &Instance, event: &CloudEvent) -> Option<String> {
+        let scope = Scope {
+            workflow: &self.definition.workflow,
+            instance: blank,
+            value: &event.json,
+            input: None,
+            output: None,
+            task: None,
+            variables: &[],
+        };
+        let values = self.filter.correlate.iter().map(|correlate| {
+            let value = self.definition.program.value(correlate.from, &scope).ok()?;
+            (value.as_str() != "null").then_some(value)
+        });
+        let values: Vec<Json> = values.collect::<Option<_>>()?;
+        Some(join(values.iter()))
+    }
+
+    /// Takes in the events that came since, and forgets those that are gone.
+    fn index(&mut self, blank: &Instance, feed: &Feed, up_to: u64) {
+        for arrived in feed.between(self.kept_to, up_to, self.kind.as_deref()) {
+            if let Some(event) = &arrived.event
+                && let Some(values) = self.values(blank, event)
+            {
+                self.kept.entry(values).or_default().push(arrived.position);
+                self.kept_count += 1;
+            }
+        }
+        self.kept_to = self.kept_to.max(up_to);
+        if self.kept_count > 2 * limits::EVENTS_KEPT {
+            let first = feed.first();
+            self.kept.retain(|_, positions| {
+                positions.retain(|position| *position >= first);
+                !positions.is_empty()
+            });
+            self.kept_count = self.kept.values().map(Vec::len).sum();
+        }
+    }
+}
+
+fn listen_of<'d>(
+    instance: &Instance,
+    definition: &'d Definition,
+    activation: ActivationId,
+) -> Option<(TaskId, &'d Listen)> {
+    let task = instance.activations.get(&activation)?.task;
+    let kind = &definition.workflow.task(task)?.kind;
+    if let Kind::Listen(listen) = kind { Some((task, listen)) } else { None }
+}
+
+/// The filters of a listener by the numbers that events name; those of `until` count on.
+fn numbered(listen: &Listen) -> impl Iterator<Item = (u32, &EventFilter)> {
+    let more = if let Until::Events { filters, .. } = &listen.until { &filters[..] } else { &[] };
+    (0..).zip(listen.filters.iter().chain(more))
+}
+
+/// JSON as it is compared has no line breaks.
+fn join<'j>(values: impl Iterator<Item = &'j Json>) -> String {
+    values.map(Json::as_str).collect::<Vec<_>>().join("\n")
+}
+
+impl Owner {
+    /// After a decision: enters what the instance listens for now.
+    pub(super) fn note_listeners(&mut self, id: InstanceId) {
+        let Some(resident) = self.residents.get(&id) else { return };
+        match &resident.definition {
+            Some(definition) if resident.instance.ended.is_none() => {
+                self.listeners.refresh(&resident.instance, definition);
+            }
+            Some(_) | None => self.listeners.forget(id),
+        }
+    }
+
+    /// Tells listeners of the events that have come, while the batch has room.
+    pub(super) async fn give_events(&mut self) -> Result<(), Exit> {
+        while !self.batch.is_full() {
+            let Some(mut giving) = self.giving.take() else {
+                match self.next_event().await? {
+                    Some(arrived) => {
+                        let candidates =
+                            arrived.event.as_ref().map(|e| self.listeners.candidates(e));
+                        let candidates: Vec<_> =
+                            candidates.unwrap_or_default().into_iter().collect();
+                        self.giving = Some(Giving { arrived, candidates: candidates.into_iter() });
+                        continue;
+                    }
+                    None => return Ok(()),
+                }
+            };
+            let Some(id) = giving.candidates.next() else {
+                // All have been told: from here on it counts as seen.
+                self.event_position = giving.arrived.position;
+                continue;
+            };
+            if let Some(event) = &giving.arrived.event {
+                self.give(id, giving.arrived.position, event, None).await?;
+            }
+            self.giving = Some(giving);
+        }
+        Ok(())
+    }
+
+    async fn next_event(&self) -> Result<Option<Arc<Arrived>>, Exit> {
+        let feed = &self.engine.feed;
+        match feed.after(self.event_position) {
+            Next::Arrived(arrived) => Ok(Some(arrived)),
+            Next::Wait => Ok(None),
+            Next::Behind => {
+                let fetched = feed.fetch_after(self.event_position).await;
+                fetched.map_err(|error| Exit::Broker(error.to_string()))
+            }
+        }
+    }
+
+    async fn give(
+        &mut self,
+        id: InstanceId,
+        position: u64,
+        event: &CloudEvent,
+        listener: Option<ActivationId>,
+    ) -> Result<(), Exit> {
+        if self.resident(id).await?.is_none() {
+            return Ok(());
+        }
+        // What is held may be given to later listeners, what is not in the log yet may be given again.
+        let floor = self.engine.feed.first().min(self.event_committed + 1).min(position);
+        let origin = Origin {
+            position,
+            floor,
+            id: Arc::clone(&event.id),
+            source: Arc::clone(&event.source),
+            kind: Arc::clone(&event.kind),
+        };
+        let command = Command::TakeEvent { event: event.json.clone(), origin, listener };
+        if let Err(refusal) = self.decide(id, command) {
+            tracing::trace!(%refusal, instance = %id, position, "An event was not taken");
+        }
+        Ok(())
+    }
+
+    /// Gives a listener the events that came before it and were kept for it.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Exit> {
+        let Some((id, activation)) = self.catching_up.pop_front() else { return Ok(()) };
+        if self.resident(id).await?.is_none() {
+            return Ok(());
+        }
+        let resident = &self.residents[&id];
+        let Some(definition) = resident.definition.clone() else { return Ok(()) };
+        let listens =
+            |instance: &Instance| instance.listeners().any(|(found, _)| found == activation);
+        if !listens(&resident.instance) {
+            return Ok(());
+        }
+        let feed = self.engine.feed.clone();
+        let kept = self.listeners.kept_for(
+            &feed,
+            self.event_position,
+            &resident.instance,
+            &definition,
+            activation,
+        );
+        for position in kept {
+            let instance = &self.residents[&id].instance;
+            if !listens(instance) {
+                break;
+            }
+            if instance.taken.contains(&position) {
+                continue;
+            }
+            if self.batch.is_full() {
+                self.catching_up.push_front((id, activation));
+                break;
+            }
+            if let Some(arrived) = feed.get(position)
+                && let Some(event) = &arrived.event
+            {
+                self.give(id, position, event, Some(activation)).await?;
+            }
+        }
+        Ok(())
+    }
+}
