@@ -42,7 +42,9 @@ pub use crate::{
 /// Why a standard worker cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the HTTP client cannot be set up")]
+    #[error(
+        "the HTTP client cannot be set up: it needs the certificates of the system, or SSL_CERT_FILE"
+    )]
     Client(#[from] reqwest::Error),
     #[error("at least one function must be served")]
     Nothing,
