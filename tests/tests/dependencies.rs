@@ -9,13 +9,14 @@ use baton_tests::settings;
 use serde_json::Value;
 
 /// Each crate and what of ours it may use. The tests look at everything from outside, and so may use everything.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("baton-core", &[]),
     ("baton-proto", &[]),
     ("baton-dsl", &["baton-core"]),
     ("baton-server", &["baton-core", "baton-dsl", "baton-proto"]),
     ("baton-cli", &["baton-proto"]),
     ("baton-worker", &["baton-proto"]),
+    ("baton-standard", &["baton-worker"]),
     ("baton-tests", &["baton-core", "baton-proto", "baton-server", "baton-worker"]),
 ];
 

@@ -15,7 +15,7 @@ struct Section {
     before: &'static [&'static str],
 }
 
-const SECTIONS: [Section; 3] = [
+const SECTIONS: [Section; 4] = [
     Section {
         heading: "## Requests",
         sources: &[
@@ -29,6 +29,11 @@ const SECTIONS: [Section; 3] = [
         heading: "## Workers",
         sources: &["engine/server/src/partition/intake.rs", "engine/server/src/registry.rs"],
         before: &["=> \"", "refuse(\"", "result_refused(\""],
+    },
+    Section {
+        heading: "## Failed steps",
+        sources: &["worker-sdk/rust/src/failure.rs", "worker-sdk/standard/src/fault.rs"],
+        before: &["terminal(\"", "retryable(\"", "=> (\""],
     },
     Section {
         heading: "## Documents",

@@ -114,7 +114,8 @@ impl Delivered {
             cancelled.clone(),
             reports,
         );
-        let outcome = function.call(context.clone(), input, desk.output_bytes_max()).await;
+        let outcome =
+            function.call(&desk.secrets, context.clone(), input, desk.output_bytes_max()).await;
         let result = v1::StepResult {
             instance: id.instance.to_vec(),
             step: id.step,

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use rand::Rng;
 
-use crate::limits::{CONCURRENCY_DEFAULT, GRACE_DEFAULT};
+use crate::{
+    Secrets,
+    limits::{CONCURRENCY_DEFAULT, GRACE_DEFAULT},
+};
 
 /// How a worker presents itself to NATS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Options {
     pub concurrency: usize,
     /// `BATON_WORKER_GRACE_MS`: how long a drain waits for running handlers; default 25 s.
     pub grace: Duration,
+    /// `BATON_SECRETS_DIR`: a folder with a file for each secret; default the variables `BATON_SECRET_<NAME>`.
+    pub secrets: Secrets,
 }
 
 /// A setting that cannot be read.
@@ -83,6 +88,8 @@ impl Options {
             service: get("OTEL_SERVICE_NAME"),
             concurrency: concurrency.map_or(CONCURRENCY_DEFAULT, |n| n as usize),
             grace: grace_ms.map_or(GRACE_DEFAULT, |ms| Duration::from_millis(ms.into())),
+            secrets: get("BATON_SECRETS_DIR")
+                .map_or(Secrets::Environment, |folder| Secrets::Folder(folder.into())),
         })
     }
 }

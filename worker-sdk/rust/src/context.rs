@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,6 +12,8 @@ use futures::FutureExt;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::{Failure, Outcome, secrets::Revealed};
 
 /// The step that a handler works on. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ struct Step {
     traceparent: Option<String>,
     cancelled: CancellationToken,
     reports: Reports,
+    /// Set before the handler runs.
+    secrets: OnceLock<Revealed>,
 }
 
 /// Where reports of progress go.
@@ -39,7 +43,8 @@ impl Context {
         cancelled: CancellationToken,
         reports: Reports,
     ) -> Self {
-        Self(Arc::new(Step { command, instance, traceparent, cancelled, reports }))
+        let secrets = OnceLock::new();
+        Self(Arc::new(Step { command, instance, traceparent, cancelled, reports, secrets }))
     }
 
     /// The instance of the workflow.
@@ -90,10 +95,32 @@ impl Context {
         self.0.traceparent.as_deref()
     }
 
+    /// The value of a secret that this step names. In the input, placeholders of secrets have been replaced already;
+    /// this is for a secret that the input names and does not hold.
+    ///
+    /// # Errors
+    ///
+    /// An authorization error with status 403 when the step does not name that secret.
+    pub fn secret(&self, name: &str) -> Outcome<&str> {
+        let value = self.0.secrets.get().and_then(|secrets| secrets.get(name));
+        value.ok_or_else(|| {
+            Failure::secret_missing(format_args!("the step names no secret {name:?}"))
+        })
+    }
+
+    /// The text without the values of this step's secrets. Output and failures are scrubbed by the worker itself; this
+    /// is for what a handler writes elsewhere.
+    pub fn scrub(&self, text: &str) -> String {
+        match self.0.secrets.get() {
+            Some(secrets) => secrets.scrub(text),
+            None => text.to_owned(),
+        }
+    }
+
     /// Says how far the step has come: 0 to 1, or negative when unknown. Nobody waits for it, it may be lost, and it
     /// never enters the log.
     pub fn progress(&self, fraction: f64, message: impl Into<String>) {
-        let message = message.into();
+        let message = self.scrub(&message.into());
         match &self.0.reports {
             Reports::Kept(kept) => {
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push((fraction, message));
@@ -126,6 +153,10 @@ impl Context {
     /// Whether the step is no longer wanted.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.is_cancelled()
+    }
+
+    pub(crate) fn reveal(&self, secrets: Revealed) -> &Revealed {
+        self.0.secrets.get_or_init(|| secrets)
     }
 
     pub(crate) fn command(&self) -> &v1::StepCommand {

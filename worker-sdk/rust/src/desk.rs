@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::{
     in_hand::InHand,
     limits::{OUTPUT_BYTES_MAX, RESULT_OVERHEAD_BYTES},
+    secrets::Secrets,
 };
 
 pub(crate) struct Desk {
@@ -16,6 +17,7 @@ pub(crate) struct Desk {
     pub(crate) department: String,
     pub(crate) worker: String,
     pub(crate) service: String,
+    pub(crate) secrets: Secrets,
     pub(crate) in_hand: InHand,
 }
 

@@ -11,6 +11,20 @@ pub const RUNTIME_ERROR: &str = "https://open-workflow-specification.org/dsl/err
 /// The step's arguments are not what the function takes.
 pub const VALIDATION_ERROR: &str =
     "https://open-workflow-specification.org/dsl/errors/types/validation";
+/// Settings, of the step or of the worker, with which the work cannot be done.
+pub const CONFIGURATION_ERROR: &str =
+    "https://open-workflow-specification.org/dsl/errors/types/configuration";
+/// Somebody does not believe who is asking.
+pub const AUTHENTICATION_ERROR: &str =
+    "https://open-workflow-specification.org/dsl/errors/types/authentication";
+/// The step may not do this.
+pub const AUTHORIZATION_ERROR: &str =
+    "https://open-workflow-specification.org/dsl/errors/types/authorization";
+/// It took too long.
+pub const TIMEOUT_ERROR: &str = "https://open-workflow-specification.org/dsl/errors/types/timeout";
+/// A service was not reached, or did not answer as it should.
+pub const COMMUNICATION_ERROR: &str =
+    "https://open-workflow-specification.org/dsl/errors/types/communication";
 
 /// What a handler returns.
 pub type Outcome<T> = Result<T, Failure>;
@@ -54,6 +68,14 @@ impl Failure {
         Self::terminal("invalid-input")
             .with_type(VALIDATION_ERROR)
             .with_status(400)
+            .with_detail(detail)
+    }
+
+    /// A secret that the step names is not to be had here.
+    pub(crate) fn secret_missing(detail: impl fmt::Display) -> Self {
+        Self::terminal("secret-missing")
+            .with_type(AUTHORIZATION_ERROR)
+            .with_status(403)
             .with_detail(detail)
     }
 

@@ -6,7 +6,10 @@ use baton_proto::v1;
 use futures::{FutureExt, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Context, Failure, Outcome};
+use crate::{
+    Context, Failure, Outcome,
+    secrets::{Revealed, Secrets},
+};
 
 /// What a function does to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,18 +109,23 @@ impl Function {
         Self { offer, handler }
     }
 
-    /// Runs the handler. A panic becomes a retryable failure, so that the worker lives on.
+    /// Puts the secrets in and runs the handler. A panic becomes a retryable failure, so that the worker lives on.
     pub(crate) async fn call(
         &self,
+        secrets: &Secrets,
         context: Context,
         input: Vec<u8>,
         output_bytes_max: usize,
     ) -> Outcome<Vec<u8>> {
-        let run = async { (self.handler)(context, &input).await };
-        let output = match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(outcome) => outcome?,
-            Err(panic) => return Err(Failure::panicked(panic_message(panic.as_ref()))),
+        let revealed = Revealed::find(secrets, &context.command().secrets).await?;
+        let revealed = context.reveal(revealed);
+        let input = revealed.put_into(input)?;
+        let run = async { (self.handler)(context.clone(), &input).await };
+        let outcome = match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(Failure::panicked(panic_message(panic.as_ref()))),
         };
+        let output = revealed.scrub_outcome(outcome)?;
         if output.len() > output_bytes_max {
             let detail = format!(
                 "the output has {} bytes, at most {output_bytes_max} can be given back",

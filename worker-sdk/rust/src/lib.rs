@@ -44,6 +44,7 @@ mod lane;
 mod lease;
 mod limits;
 mod pull;
+mod secrets;
 mod settle;
 pub mod testing;
 mod trace;
@@ -51,6 +52,10 @@ mod worker;
 
 pub use config::{Credentials, Options};
 pub use context::Context;
-pub use failure::{Failure, Outcome, RUNTIME_ERROR, VALIDATION_ERROR};
+pub use failure::{
+    AUTHENTICATION_ERROR, AUTHORIZATION_ERROR, COMMUNICATION_ERROR, CONFIGURATION_ERROR, Failure,
+    Outcome, RUNTIME_ERROR, TIMEOUT_ERROR, VALIDATION_ERROR,
+};
 pub use function::{Effect, Offer};
+pub use secrets::Secrets;
 pub use worker::{Error, Worker};

@@ -20,6 +20,15 @@ pub(crate) const RESULT_OVERHEAD_BYTES: usize = 16 * 1024;
 /// Bytes of a failure's title or detail; the rest is cut off.
 pub(crate) const FAILURE_TEXT_BYTES_MAX: usize = 16 * 1024;
 
+/// Secrets that one command may name; a task names few.
+pub(crate) const SECRETS_MAX: usize = 64;
+/// Bytes of one secret: keys and certificates are far smaller.
+pub(crate) const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an input with its secrets put in: a placeholder that stands a thousand times must not fill the memory.
+pub(crate) const REVEALED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A secret, or a part of one, that is shorter is not looked for in what goes out: it would hit ordinary words.
+pub(crate) const SCRUBBED_BYTES_MIN: usize = 4;
+
 /// Commands that wait behind the running ones: as many as the handlers do in this time, so that a fast handler never
 /// waits for the broker and a slow one hoards nothing.
 pub(crate) const PREFETCH_TIME: Duration = Duration::from_millis(200);

@@ -9,7 +9,10 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run());
 //! ```
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use baton_proto::v1;
 use serde::Serialize;
@@ -43,6 +46,8 @@ pub struct Call {
     /// Unix milliseconds; 0: no deadline.
     pub deadline_ms: i64,
     pub traceparent: Option<String>,
+    /// Placeholders in the input, and the names of the secrets that they stand for; the worker has the values.
+    pub secrets: BTreeMap<String, String>,
     /// Cancel it, and the handler's context is cancelled.
     pub cancellation: CancellationToken,
 }
@@ -66,6 +71,7 @@ impl Call {
             workflow: "test/workflow:1.0.0".into(),
             deadline_ms: 0,
             traceparent: None,
+            secrets: BTreeMap::new(),
             cancellation: CancellationToken::new(),
         }
     }
@@ -103,6 +109,7 @@ impl Call {
             task: self.task,
             workflow: self.workflow,
             ask_first: false,
+            secrets: self.secrets,
             ..Default::default()
         };
         let context = Context::new(
@@ -112,7 +119,7 @@ impl Call {
             self.cancellation,
             Reports::Kept(kept),
         );
-        let output = function.call(context, input, OUTPUT_BYTES_MAX).await?;
+        let output = function.call(&worker.secrets(), context, input, OUTPUT_BYTES_MAX).await?;
         serde_json::from_slice(&output).map_err(Failure::from)
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context, Offer, Outcome, announce, cancellation,
+    Context, Offer, Outcome, Secrets, announce, cancellation,
     config::{self, Options},
     connection,
     desk::Desk,
@@ -137,6 +137,7 @@ impl Worker {
                 .unwrap_or_else(|| format!("{}-worker", self.department)),
             department: self.department,
             worker: name,
+            secrets: options.secrets.clone(),
             in_hand: InHand::default(),
         });
         let announcement = v1::Announcement {
@@ -201,6 +202,10 @@ impl Worker {
 
     pub(crate) fn find(&self, function: &str) -> Option<&Function> {
         self.functions.iter().find(|known| known.offer.name == function)
+    }
+
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.options.as_ref().map_or(Secrets::Environment, |options| options.secrets.clone())
     }
 
     pub(crate) fn department(&self) -> &str {

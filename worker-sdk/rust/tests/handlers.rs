@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use baton_worker::{Context, Failure, Worker, testing};
+use baton_worker::{AUTHORIZATION_ERROR, Context, Failure, Options, Secrets, Worker, testing};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -84,6 +84,48 @@ async fn a_test_can_cancel_a_handler() {
     let call = testing::Call::new("wait");
     call.cancellation.cancel();
     assert_eq!(call.run(&worker(), ()).await.outcome, Ok(json!(true)));
+}
+
+fn keeper() -> Worker {
+    let secrets = [("api-key".to_owned(), "k3y-of-ours".to_owned())].into();
+    let options = Options { secrets: Secrets::Given(secrets), ..Options::from_env().unwrap() };
+    Worker::new("finance")
+        .with_options(options)
+        .function("same", |context: Context, text: String| async move {
+            let key = context.secret("api-key")?;
+            Ok(json!({ "put in": text.contains(key), "echo": text }))
+        })
+        .function("fail", |context: Context, text: String| async move {
+            context.progress(0.5, text.clone());
+            Err::<(), _>(Failure::terminal("refused").with_detail(text))
+        })
+        .function("other", |context: Context, (): ()| async move {
+            context.secret("other").map(str::to_owned)
+        })
+}
+
+fn naming_the_key(function: &str) -> testing::Call {
+    let secrets = [("{{1}}".to_owned(), "api-key".to_owned())].into();
+    testing::Call { secrets, ..testing::Call::new(function) }
+}
+
+#[tokio::test]
+async fn a_handler_sees_secrets_and_nobody_else_does() {
+    let report = naming_the_key("same").run(&keeper(), "Bearer {{1}}").await;
+    assert_eq!(report.outcome, Ok(json!({"put in": true, "echo": "Bearer ***"})));
+    let report = naming_the_key("fail").run(&keeper(), "key {{1}} is old").await;
+    assert_eq!(report.outcome.unwrap_err().detail, "key *** is old");
+    assert_eq!(report.progress, [(0.5, "key *** is old".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_secret_that_the_step_does_not_name_or_the_worker_does_not_have_is_refused() {
+    let unnamed = naming_the_key("other").run(&keeper(), ()).await.outcome.unwrap_err();
+    assert_eq!((unnamed.status, unnamed.kind.as_str()), (403, AUTHORIZATION_ERROR));
+    let secrets = [("{{1}}".to_owned(), "none".to_owned())].into();
+    let call = testing::Call { secrets, ..testing::Call::new("same") };
+    let missing = call.run(&keeper(), "{{1}}").await.outcome.unwrap_err();
+    assert_eq!((missing.status, missing.title.as_str()), (403, "secret-missing"));
 }
 
 #[tokio::test]

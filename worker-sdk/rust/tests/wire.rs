@@ -18,7 +18,9 @@ use std::{
 
 use async_nats::jetstream::AckKind;
 use baton_proto::v1;
-use baton_worker::{Context, Credentials, Effect, Error, Failure, Offer, Options, Outcome, Worker};
+use baton_worker::{
+    Context, Credentials, Effect, Error, Failure, Offer, Options, Outcome, Secrets, Worker,
+};
 use broker::{Broker, PATIENCE, until};
 use engine::{DEPARTMENT, Engine, INSTANCE, outcome};
 use futures::StreamExt;
@@ -67,6 +69,7 @@ fn options(broker: &Broker) -> Options {
         service: None,
         concurrency: 8,
         grace: PATIENCE,
+        secrets: Secrets::Environment,
     }
 }
 

@@ -1,6 +1,11 @@
 //! Commands to the workers: published when the log has them, and again when the queue does not.
 
-use std::{collections::BTreeSet, future::IntoFuture, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::IntoFuture,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_nats::{
     HeaderMap,
@@ -97,6 +102,7 @@ impl Work {
             task: task.map(|task| task.name.to_string()).unwrap_or_default(),
             workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
             ask_first: again,
+            secrets: BTreeMap::new(),
         };
         if command.encoded_len() > limits::COMMAND_BYTES_MAX {
             return false;
