@@ -124,6 +124,8 @@ pub(crate) fn plain(name: Arc<str>, pointer: &str) -> Task {
         export_schema: None,
         timeout: None,
         then: Then::Continue,
+        from_around: false,
+        subject: None,
         kind: Kind::Do { first: None },
     }
 }

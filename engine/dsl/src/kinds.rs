@@ -85,7 +85,7 @@ impl<'n> Tasks<'n> {
             return None;
         }
         let function = Function { department: Arc::from(department), name: Arc::from(function) };
-        Some(Kind::Step { function, arguments, attempts_max })
+        Some(Kind::Step { function, arguments, attempts_max, secrets: Vec::new(), awaits: true })
     }
 
     /// `metadata.attempts`.

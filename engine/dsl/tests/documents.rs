@@ -356,7 +356,7 @@ fn everything_said_is_in_the_workflow() {
     let compiled = whole();
     let workflow = &compiled.workflow;
     let first = task(workflow, "/do/0/a~1b");
-    let Kind::Step { function, attempts_max, arguments: Some(_) } = &first.kind else {
+    let Kind::Step { function, attempts_max, arguments: Some(_), .. } = &first.kind else {
         panic!("{first:?}")
     };
     assert_eq!((&*function.department, &*function.name, *attempts_max), ("erp", "post-invoice", 7));

@@ -84,6 +84,7 @@ pub(crate) fn evaluate(compiled: &Compiled, pointer: &str, input: &str) -> Resul
         (Arc::from("index"), Json::from_text("3")),
     ];
     let task = TaskScope {
+        activation: None,
         name: &name,
         pointer: &place,
         raw_input: &raw,
