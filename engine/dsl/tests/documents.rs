@@ -71,7 +71,8 @@ fn a_document_is_named_as_the_language_says() {
     );
     check(&format!("{HEAD}{do_}titel: x\n"), "unknown-key", 3, 1);
     check(&format!("{HEAD}{do_}schedule: {{ cron: '* * * * *' }}\n"), "unsupported", 3, 1);
-    check(&format!("{HEAD}{do_}use: {{ secrets: [a] }}\n"), "unsupported", 3, 8);
+    check(&format!("{HEAD}{do_}use: {{ catalogs: {{}} }}\n"), "unsupported", 3, 8);
+    assert_eq!(lint(&format!("{HEAD}{do_}x-owner: {{ team: [books] }}\n")), []);
     check(&format!("{HEAD}{do_}evaluate: {{ language: js }}\n"), "unsupported", 3, 23);
     check(&format!("{HEAD}{do_}evaluate: {{ mode: lose }}\n"), "invalid-value", 3, 19);
     check(&format!("{HEAD}do: 5\n"), "invalid-type", 2, 5);
@@ -117,9 +118,7 @@ fn what_is_not_supported_yet_is_refused_by_name() {
     for (source, column) in [
         ("- a: { emit: { event: {} } }", 8),
         ("- a: { listen: { to: {} } }", 8),
-        ("- a: { run: { shell: {} } }", 8),
-        ("- a: { call: http, with: {} }", 14),
-        ("- a: { call: mcp, with: {} }", 14),
+        ("- a: { run: { workflow: {} } }", 15),
         ("- a: { call: f:1@cat }", 14),
         ("- a: { call: 'https://x/f.yaml' }", 14),
     ] {
@@ -138,7 +137,7 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         56,
     );
     tasks(
-        "- a: { set: { b: 1 }, input: { schema: { resource: {} , document: {} } } }",
+        "- a: { set: { b: 1 }, input: { schema: { resource: { endpoint: 'https://x' } } } }",
         "unsupported",
         1,
         42,

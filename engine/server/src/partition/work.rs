@@ -1,14 +1,20 @@
 //! Commands to the workers: published when the log has them, and again when the queue does not.
 
-use std::{collections::BTreeSet, future::IntoFuture, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::IntoFuture,
+    time::Duration,
+};
 
 use async_nats::{
     HeaderMap,
     jetstream::{self, context::PublishAckFuture, message::PublishMessage},
 };
 use baton_core::{
-    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, error::Standard,
-    event::Report, workflow::Function,
+    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId,
+    error::Standard,
+    event::Report,
+    workflow::{Function, Kind},
 };
 use baton_proto::v1;
 use bytes::Bytes;
@@ -86,6 +92,12 @@ impl Work {
             task: task.map(|task| task.name.to_string()).unwrap_or_default(),
             workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
             ask_first: again,
+            secrets: match task.map(|task| &task.kind) {
+                Some(Kind::Step { secrets, .. }) => {
+                    definition.program.placeholders(id, step, secrets)
+                }
+                Some(_) | None => BTreeMap::new(),
+            },
         };
         if command.encoded_len() > limits::COMMAND_BYTES_MAX {
             return false;
