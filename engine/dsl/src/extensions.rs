@@ -3,6 +3,9 @@
 //! An extended task becomes a list: what stands `before` it, the task itself, what stands `after` it. `then: exit` among
 //! the first leaves the list, and with it the task. Where a task has more than one way on, the list hands on which one
 //! it took, beside the output, and a `switch` behind it goes there.
+//!
+//! Instances go on by the numbers of tasks after an upgrade of the engine: what a document is written out to, and in
+//! which order, may never change.
 
 use std::sync::Arc;
 
@@ -351,25 +354,28 @@ impl<'n> Tasks<'n> {
         let mut added = Vec::new();
         for extension in around {
             let Some(list) = extension.before.filter(|list| !is_empty(list)) else { continue };
-            let guard = self.made(extension.name, &extension.pointer, stand.place);
+            // The first list has the right input as it is.
+            let asks = extension.when.is_some() || chain.first.is_some();
+            let guard = asks.then(|| self.made(extension.name, &extension.pointer, stand.place));
             let when = extension.when.map(|when| self.condition(when));
             let ids = self.added(list, &format!("{}/before", extension.pointer), whole);
             let Some(first) = ids.first().copied() else { continue };
-            let case = |when| Case {
-                name: Arc::from(extension.name),
-                when: Some(when),
-                then: Then::Task(first),
-            };
-            let applies: Vec<Case> = when.map(case).into_iter().collect();
-            chain.add(self, guard);
-            if !applies.is_empty() {
-                chain.otherwise = Some(guard);
+            if let Some(guard) = guard {
+                chain.add(self, guard);
+                chain.otherwise = when.map(|_| guard);
+                let case = |when| Case {
+                    name: Arc::from(extension.name),
+                    when: Some(when),
+                    then: Then::Task(first),
+                };
+                let task = self.draft(guard);
+                task.subject = Some(whole);
+                task.from_around = true;
+                task.following = Some(first);
+                task.kind = Kind::Switch { cases: when.map(case).into_iter().collect() };
+            } else {
+                chain.add(self, first);
             }
-            let task = self.draft(guard);
-            task.subject = Some(whole);
-            task.from_around = true;
-            task.following = Some(first);
-            task.kind = Kind::Switch { cases: applies };
             chain.last = ids.last().copied();
             added.extend(ids);
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     builder::{Members, append, inside},
-    duration, json,
+    duration, jq, json,
     program::Segment,
     tasks::Tasks,
     tree::{Node, Value},
@@ -66,6 +66,11 @@ pub(crate) enum Form {
 }
 
 const RESOURCE: &[Field] = &[optional("name", Form::Text), needed("endpoint", Form::Endpoint)];
+
+/// `$workflow` and `$task` without their `definition`.
+const WORKFLOW: &str = "{id: $workflow.id, input: $workflow.input, startedAt: $workflow.startedAt}";
+const TASK: &str = "{name: $task.name, reference: $task.reference, input: $task.input, \
+                    output: $task.output, startedAt: $task.startedAt}";
 
 impl<'n> Tasks<'n> {
     /// Writes an object of these fields; gives its members.
@@ -284,9 +289,15 @@ impl<'n> Tasks<'n> {
         let predicate = self.builder.jq(source, node.place);
         append(out, &format!("{{\"jq\":{},\"variables\":{{", json::string(source)));
         let mut first = true;
-        for name in predicate.iter().flat_map(|jq| jq.mentions()) {
+        for (name, definition) in predicate.iter().flat_map(jq::Jq::mentions) {
             write_key(name, &mut first, out);
-            if let Some(jq) = self.builder.jq(&format!("${name}"), node.place) {
+            // The document is large, and rarely asked for.
+            let value = match name {
+                "workflow" if !definition => WORKFLOW.to_owned(),
+                "task" if !definition => TASK.to_owned(),
+                name => format!("${name}"),
+            };
+            if let Some(jq) = self.builder.jq(&value, node.place) {
                 out.push(Segment::Jq(jq));
             }
         }

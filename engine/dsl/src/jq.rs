@@ -231,15 +231,15 @@ fn may_see_definition(name: &str, source: &str) -> bool {
 }
 
 impl Jq {
-    /// The names of the variables that it mentions, without their `$`.
-    pub(crate) fn mentions(&self) -> Vec<&str> {
+    /// The names of the variables that it mentions, without their `$`, and whether it may look at their `definition`.
+    pub(crate) fn mentions(&self) -> Vec<(&str, bool)> {
         let roots = match &self.code {
             Code::Path { root, .. } => std::slice::from_ref(root),
             Code::Filter { variables, .. } => variables.as_slice(),
         };
         let names = roots.iter().filter_map(|root| match root {
             Root::Value => None,
-            Root::Variable { name, .. } => Some(name.as_str()),
+            Root::Variable { name, definition } => Some((name.as_str(), *definition)),
         });
         names.collect()
     }

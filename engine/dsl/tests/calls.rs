@@ -202,6 +202,11 @@ fn asyncapi_hands_the_worker_what_it_evaluates_message_by_message() {
         given(subscribe, "{}"),
         r#"{"document":{"endpoint":{"uri":"x"}},"channel":"/c","protocol":"nats","subscription":{"filter":{"jq":".payload.id == $context.seen[0]","variables":{"context":{"seen":[1,2]}}},"consume":{"until":{"jq":"length > 3","variables":{}},"for":"PT60S"}}}"#
     );
+    let about = "{ call: asyncapi, with: { document: { endpoint: x }, operation: o, subscription: \
+                 { filter: '.a == $workflow.input.started or .b == $task.name', consume: { amount: 1 } } } }";
+    let about = given(about, "{}");
+    assert!(about.contains(r#""variables":{"task":{"name":"it""#), "{about}");
+    assert!(about.contains(r#""input":{"started":"with"}"#) && !about.contains("definition"));
     let with = |more: &str| {
         format!("{{ call: asyncapi, with: {{ document: {{ endpoint: x }}, {more} }} }}")
     };

@@ -298,3 +298,42 @@ fn extensions_cannot_make_a_document_larger_than_it_may_be() {
     let findings = lint(&document(&tasks.concat(), &uses));
     assert!(findings.iter().any(|finding| finding.code == "too-large"));
 }
+
+/// Running instances know tasks by their numbers: a difference here would send them astray after an upgrade.
+#[test]
+fn what_extensions_are_written_out_to_never_changes() {
+    let tasks = "- a: { call: work }\n- s: { if: .x, switch: [ { one: { when: .n, then: a } } ], then: end }\n- b: { set: { x: 1 } }";
+    let uses = "use: { extensions: [ { e: { extend: call, when: .w, before: [ { p: { set: { x: 1 } } } ], after: [ { q: { set: { x: 1 } } } ] } }, \
+                { f: { extend: switch, before: [ { p: { set: { x: 1 } } } ], after: [ { q: { set: { x: 1 } } } ] } } ] }";
+    let compiled = compiled(&document(tasks, uses));
+    let told = compiled.workflow.tasks.iter().map(|task| {
+        let kind = format!("{:?}", task.kind);
+        let kind = kind.split([' ', '{']).next().unwrap().to_owned();
+        let following = task.following.map_or(0, |id| id.0);
+        format!("{} {kind} {following} {:?} {}", task.pointer, task.then, task.from_around)
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, WRITTEN_OUT.lines().collect::<Vec<_>>(), "{}", told.join("\n"));
+}
+
+const WRITTEN_OUT: &str = " Do 0 Continue false
+/do/0/a Do 7 Continue false
+/use/extensions/0/e Switch 3 Task(TaskId(4)) true
+/use/extensions/0/e/before/0/p Set 4 Continue false
+/do/0/a Step 5 Continue true
+/use/extensions/0/e/after Do 0 Continue false
+/use/extensions/0/e/after/0/q Set 0 Continue false
+/do/1/s Do 19 Continue false
+/do/1/s Switch 9 Task(TaskId(15)) false
+/use/extensions/1/f Switch 10 Continue true
+/use/extensions/1/f/before/0/p Set 11 Continue false
+/do/1/s Switch 0 Task(TaskId(18)) true
+/do/1/s Do 0 Exit false
+/use/extensions/1/f/after Do 0 Continue false
+/use/extensions/1/f/after/0/q Set 0 Continue false
+/do/1/s Set 0 Exit false
+/do/1/s Set 0 Exit false
+/do/1/s Set 0 Task(TaskId(12)) false
+/do/1/s Set 0 Task(TaskId(12)) false
+/do/1/s Switch 20 End false
+/do/2/b Set 0 Continue false";
