@@ -4,7 +4,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use crate::{
     error::Error,
-    id::{Duration, Timestamp},
+    id::{ActivationId, Duration, Timestamp},
     instance::Instance,
     json::Json,
     workflow::{Expression, Matcher, Name, Read, Schema, Workflow},
@@ -86,6 +86,8 @@ pub struct Scope<'a> {
 /// The task that an expression belongs to.
 #[derive(Clone, Copy)]
 pub struct TaskScope<'a> {
+    /// The passage through the task whose expression it is; `None` before it is entered.
+    pub activation: Option<ActivationId>,
     /// `$task.name`
     pub name: &'a Arc<str>,
     /// JSON pointer; `$task.reference`.

@@ -93,6 +93,11 @@ pub struct Task {
     pub timeout: Option<Expression>,
     /// Unless a case or a catch says otherwise.
     pub then: Then,
+    /// Its raw input is that of the task around it, whatever the task before it gave.
+    pub from_around: bool,
+    /// The task around it that `$task` tells of, when it is not the task itself: what an extension adds speaks of what
+    /// it extends.
+    pub subject: Option<TaskId>,
     /// What it does.
     pub kind: Kind,
 }
@@ -115,8 +120,15 @@ pub enum Then {
 pub enum Kind {
     /// The first of its tasks; `None` when the list is empty.
     Do { first: Option<TaskId> },
-    /// A step: work for a worker.
-    Step { function: Function, arguments: Option<Expression>, attempts_max: u32 },
+    /// A step: work for a worker. `secrets` are the names of those that its arguments refer to. When nobody `awaits` what
+    /// it began, its output is its input, whatever the worker answered.
+    Step {
+        function: Function,
+        arguments: Option<Expression>,
+        attempts_max: u32,
+        secrets: Vec<Arc<str>>,
+        awaits: bool,
+    },
     /// A function of the document's own `use.functions`; `body` runs with the arguments as input.
     Function { body: TaskId, arguments: Option<Expression> },
     /// Its output is this value.
@@ -288,8 +300,9 @@ impl Filter {
     /// Standard errors are the same under both of the URIs that the specification has used.
     pub fn matches(&self, error: &Error) -> bool {
         fn kind(uri: &str) -> &str {
-            let bases = core::iter::once(crate::error::TYPES).chain(crate::error::TYPES_ELSEWHERE);
-            bases.filter_map(|base| uri.strip_prefix(base)).next().unwrap_or(uri)
+            let mut bases =
+                core::iter::once(crate::error::TYPES).chain(crate::error::TYPES_ELSEWHERE);
+            bases.find_map(|base| uri.strip_prefix(base)).unwrap_or(uri)
         }
         let text = |wanted: &Option<Arc<str>>, found: &Option<Arc<str>>| {
             wanted.is_none() || wanted == found

@@ -1,6 +1,6 @@
 //! What compiling a document gathers: findings, expressions, schemas, and the variables in scope.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use baton_core::{
     Json,
@@ -13,6 +13,7 @@ use crate::{
     duration, jq, limits,
     matcher::Matcher,
     program::{Code, Segment},
+    refine::SECRETS,
     schema,
     tree::{Member, Node, Value},
     view,
@@ -29,6 +30,11 @@ pub(crate) struct Builder {
     pub loose: bool,
     /// Of the loops and handlers around, without `$`.
     pub variables: Vec<String>,
+    /// `use.secrets`
+    pub secrets: BTreeSet<String>,
+    pub secrets_used: BTreeSet<String>,
+    /// Those that the step at hand refers to; `None` outside the arguments of a step, where there are none.
+    pub step_secrets: Option<BTreeSet<String>>,
 }
 
 impl Builder {
@@ -63,6 +69,11 @@ impl Builder {
     pub(crate) fn template(&mut self, node: &Node) -> Expression {
         let mut segments = vec![Segment::Text(String::new())];
         self.segments(node, &mut segments);
+        self.finish(segments)
+    }
+
+    /// What the segments make together. The first is a text.
+    pub(crate) fn finish(&mut self, mut segments: Vec<Segment>) -> Expression {
         let code = match segments.len() {
             1 => match segments.pop() {
                 Some(Segment::Text(text)) => Some(Code::Constant(Json::from_text(text))),
@@ -80,7 +91,7 @@ impl Builder {
         self.push(code)
     }
 
-    fn segments(&mut self, node: &Node, out: &mut Vec<Segment>) {
+    pub(crate) fn segments(&mut self, node: &Node, out: &mut Vec<Segment>) {
         match &node.value {
             Value::String(text) => self.text_segment(text, node.place, out),
             Value::Array(items) => {
@@ -107,17 +118,15 @@ impl Builder {
         }
     }
 
-    fn text_segment(&mut self, text: &str, place: Place, out: &mut Vec<Segment>) {
+    pub(crate) fn text_segment(&mut self, text: &str, place: Place, out: &mut Vec<Segment>) {
         let literal = crate::json::string(text);
         if let Some(source) = inside(text) {
             if let Some(jq) = self.jq(source, place) {
                 out.push(Segment::Jq(jq));
             }
         } else if self.loose
-            && self.expressions < limits::EXPRESSIONS_MAX
-            && let Ok(jq) = jq::compile(text, &self.in_scope())
+            && let Some(jq) = self.loosely(text)
         {
-            self.expressions += 1;
             out.push(Segment::Loose(jq, literal));
         } else {
             if text.contains("${") {
@@ -154,7 +163,18 @@ impl Builder {
 
     /// `{format, document}`.
     pub(crate) fn schema(&mut self, node: &Node) -> Option<Schema> {
-        let members = self.members(node, "a schema", &["format", "document"], &["resource"])?;
+        if let Value::Object(members) = &node.value
+            && let Some(resource) = members.iter().find(|member| member.key == "resource")
+        {
+            self.sink.error_hint(
+                "unsupported",
+                resource.place,
+                "schemas by `resource` are not supported: the engine fetches nothing",
+                "write the schema under `document`",
+            );
+            return None;
+        }
+        let members = self.members(node, "a schema", &["format", "document"], &[])?;
         if let Some(format) = members.get("format")
             && !format
                 .as_str()
@@ -186,9 +206,53 @@ impl Builder {
         Expression(u32::try_from(self.codes.len() - 1).unwrap_or(u32::MAX))
     }
 
+    /// In loose mode: the expression, when the text is one.
+    pub(crate) fn loosely(&mut self, text: &str) -> Option<jq::Jq> {
+        if !self.loose || self.expressions >= limits::EXPRESSIONS_MAX {
+            return None;
+        }
+        let jq = self.compile(text, &self.in_scope()).ok()?;
+        self.expressions += 1;
+        Some(jq)
+    }
+
+    fn compile(
+        &mut self,
+        source: &str,
+        in_scope: &BTreeSet<String>,
+    ) -> Result<jq::Jq, Vec<jq::Problem>> {
+        let known = jq::Known { variables: in_scope, secrets: &self.secrets };
+        let (jq, secrets) = jq::compile(source, known)?;
+        for name in secrets {
+            self.secret(name);
+        }
+        Ok(jq)
+    }
+
+    /// The step at hand refers to the secret.
+    pub(crate) fn secret(&mut self, name: String) {
+        self.secrets_used.insert(name.clone());
+        if let Some(names) = &mut self.step_secrets {
+            names.insert(name);
+        }
+    }
+
+    /// Writes the arguments of a step, which may hold secrets; gives their names, too.
+    pub(crate) fn step_arguments(&mut self, node: &Node) -> (Expression, Vec<Arc<str>>) {
+        self.step_secrets = Some(BTreeSet::new());
+        let arguments = self.template(node);
+        (arguments, self.end_of_step())
+    }
+
+    pub(crate) fn end_of_step(&mut self) -> Vec<Arc<str>> {
+        let names = self.step_secrets.take().unwrap_or_default();
+        names.into_iter().map(Arc::from).collect()
+    }
+
     fn in_scope(&self) -> BTreeSet<String> {
         let always = view::ALWAYS.iter().map(|name| (*name).to_owned());
-        always.chain(self.variables.iter().map(|name| format!("${name}"))).collect()
+        let secrets = self.step_secrets.is_some().then(|| SECRETS.to_owned());
+        always.chain(self.variables.iter().map(|name| format!("${name}"))).chain(secrets).collect()
     }
 
     pub(crate) fn jq(&mut self, source: &str, place: Place) -> Option<jq::Jq> {
@@ -200,7 +264,7 @@ impl Builder {
             return None;
         }
         let in_scope = self.in_scope();
-        let problems = match jq::compile(source, &in_scope) {
+        let problems = match self.compile(source, &in_scope) {
             Ok(jq) => return Some(jq),
             Err(problems) => problems,
         };
@@ -227,6 +291,10 @@ impl Builder {
                         format!("jq has no filter `{name}`"),
                     );
                 }
+                jq::Problem::UnknownSecret(name) => self.unknown_secret(&name, place),
+                jq::Problem::Withheld(what, hint) => {
+                    self.sink.error_hint("expression-unsupported", place, what, hint);
+                }
                 jq::Problem::Unsupported(what) => self.sink.error_hint(
                     "expression-unsupported",
                     place,
@@ -236,6 +304,17 @@ impl Builder {
             }
         }
         None
+    }
+
+    pub(crate) fn unknown_secret(&mut self, name: &str, place: Place) {
+        let hint = nearest(name, self.secrets.iter().map(String::as_str));
+        let hint = hint.unwrap_or_else(|| "declare it under `use.secrets`".into());
+        self.sink.error_hint(
+            "unknown-name",
+            place,
+            format!("no secret `{name}` is declared"),
+            hint,
+        );
     }
 
     /// The members of an object, after complaints about those that do not belong there.
@@ -336,6 +415,11 @@ impl Builder {
             self.sink.error_hint("invalid-value", node.place, message, "without the $");
             return None;
         }
+        if matches!(text, "secrets" | "authorization") {
+            let message = format!("{what} cannot be `{text}`, which the language has itself");
+            self.sink.error("invalid-value", node.place, message);
+            return None;
+        }
         Some(text.to_owned())
     }
 }
@@ -357,7 +441,7 @@ impl<'n> Members<'n> {
     }
 }
 
-fn append(out: &mut Vec<Segment>, more: &str) {
+pub(crate) fn append(out: &mut Vec<Segment>, more: &str) {
     if let Some(Segment::Text(text)) = out.last_mut() {
         text.push_str(more);
     } else {

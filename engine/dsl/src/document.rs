@@ -1,6 +1,9 @@
 //! The outermost object of a document: its name, its settings, its reusable parts, its tasks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_core::{
     Workflow,
@@ -12,10 +15,11 @@ use crate::{
     Compiled,
     builder::{Builder, Members},
     diagnostic::{Place, Sink},
-    flow,
+    extensions::{self, Extension},
+    flow, limits,
     program::Program,
     tasks::{Draft, Tasks, Used},
-    tree::{self, Node, Value},
+    tree::{self, Member, Node, Value},
 };
 
 /// Everything that compiling a document found; a workflow only when nothing is wrong.
@@ -38,6 +42,9 @@ pub(crate) fn compile(source: &str) -> Outcome {
         expressions: 0,
         loose: false,
         variables: Vec::new(),
+        secrets: BTreeSet::new(),
+        secrets_used: BTreeSet::new(),
+        step_secrets: None,
     };
     let (sink, compiled) = walk(&tree, source, builder);
     Outcome { tree: Some(tree), sink, compiled }
@@ -50,9 +57,7 @@ struct Document {
 
 fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compiled>) {
     const KNOWN: [&str; 7] = ["document", "input", "use", "do", "timeout", "output", "evaluate"];
-    let Some(root) = builder.members(tree, "the document", &KNOWN, &["schedule"]) else {
-        return (builder.sink, None);
-    };
+    let Some(root) = root(&mut builder, tree, &KNOWN) else { return (builder.sink, None) };
     let document =
         builder.required(&root, "document").and_then(|node| document(&mut builder, node));
     let namespace =
@@ -69,6 +74,7 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         fixes: Vec::new(),
         calls: Vec::new(),
         namespace,
+        extending: true,
     };
 
     let root_name =
@@ -81,7 +87,7 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         (outermost.output_schema, outermost.output) = tasks.shaped(output, "output");
     }
     outermost.timeout = root.get("timeout").and_then(|node| tasks.timeout(node));
-    tasks.drafts.push(Draft { task: outermost, place: tree.place });
+    tasks.drafts.push(Draft { task: outermost, place: tree.place, made: false });
     if let Some(list) = tasks.builder.required(&root, "do") {
         let first = tasks.list(list, "/do", false);
         tasks.drafts[0].task.kind = Kind::Do { first };
@@ -90,7 +96,8 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
     tasks.unused_parts();
     flow::check(&mut tasks);
 
-    let Tasks { builder: Builder { sink, codes, schemas, matchers, .. }, drafts, .. } = tasks;
+    let Tasks { builder: Builder { sink, codes, schemas, matchers, secrets, .. }, drafts, .. } =
+        tasks;
     let failed = sink.found.iter().any(|(_, found)| found.severity == crate::Severity::Error);
     let Some(document) = document.filter(|_| !failed) else { return (sink, None) };
     let mut definition = String::new();
@@ -100,7 +107,8 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         hash: Hash(Sha256::digest(source.as_bytes()).into()),
         tasks: drafts.into_iter().map(|draft| draft.task).collect(),
     };
-    let program = Program { codes, schemas, matchers, definition };
+    let secrets = secrets.into_iter().map(Arc::from).collect();
+    let program = Program { codes, schemas, matchers, definition, secrets, key: None };
     let compiled = Compiled {
         workflow: Arc::new(workflow),
         program,
@@ -108,6 +116,21 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         warnings: Vec::new(),
     };
     (sink, Some(compiled))
+}
+
+/// The language leaves the root open; what is not its own must say so, because a misspelt key would be silent.
+fn root<'n>(builder: &mut Builder, tree: &'n Node, known: &[&str]) -> Option<Members<'n>> {
+    let own = |member: &&Member| member.key.starts_with("x-");
+    let extra: Vec<&str> = match &tree.value {
+        Value::Object(members) => {
+            members.iter().filter(own).map(|member| member.key.as_str()).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Vec::new()
+        }
+    };
+    let known: Vec<&str> = known.iter().copied().chain(extra).collect();
+    builder.members(tree, "the document", &known, &["schedule"])
 }
 
 /// A task of which nothing is known but where it stands.
@@ -125,6 +148,8 @@ pub(crate) fn plain(name: Arc<str>, pointer: &str) -> Task {
         export_schema: None,
         timeout: None,
         then: Then::Continue,
+        from_around: false,
+        subject: None,
         kind: Kind::Do { first: None },
     }
 }
@@ -238,18 +263,20 @@ pub(crate) struct Reusable<'n> {
     pub retries: BTreeMap<&'n str, (&'n Node, Place)>,
     pub timeouts: BTreeMap<&'n str, (&'n Node, Place)>,
     pub functions: BTreeMap<&'n str, (&'n Node, Place)>,
+    pub authentications: BTreeMap<&'n str, (&'n Node, Place)>,
+    pub extensions: Vec<Extension<'n>>,
+    pub secrets: BTreeMap<&'n str, Place>,
 }
 
 fn reusable<'n>(builder: &mut Builder, node: &'n Node) -> Reusable<'n> {
-    let unsupported = ["authentications", "secrets", "catalogs", "extensions"];
-    let Some(members) = builder.members(
-        node,
-        "`use`",
-        &["errors", "retries", "timeouts", "functions"],
-        &unsupported,
-    ) else {
+    const KNOWN: [&str; 7] =
+        ["errors", "retries", "timeouts", "functions", "authentications", "extensions", "secrets"];
+    let Some(members) = builder.members(node, "`use`", &KNOWN, &["catalogs"]) else {
         return Reusable::default();
     };
+    let extensions = members.get("extensions");
+    let extensions = extensions.map(|node| extensions::read(builder, node)).unwrap_or_default();
+    let secrets = members.get("secrets").map(|node| secrets(builder, node)).unwrap_or_default();
     let mut part = |key: &str| {
         let Some(node) = members.get(key) else { return BTreeMap::new() };
         let Value::Object(named) = &node.value else {
@@ -263,5 +290,31 @@ fn reusable<'n>(builder: &mut Builder, node: &'n Node) -> Reusable<'n> {
         retries: part("retries"),
         timeouts: part("timeouts"),
         functions: part("functions"),
+        authentications: part("authentications"),
+        extensions,
+        secrets,
     }
+}
+
+/// `use.secrets`: names, which workers know the values of.
+fn secrets<'n>(builder: &mut Builder, node: &'n Node) -> BTreeMap<&'n str, Place> {
+    let mut names = BTreeMap::new();
+    for item in builder.list(node, "`secrets`") {
+        let Some(name) = builder.string(item, "a secret's name") else { continue };
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !plain || name.is_empty() || name.len() > limits::SECRET_NAME_BYTES_MAX {
+            let bound = limits::SECRET_NAME_BYTES_MAX;
+            let message = format!("`{name}` is not 1 to {bound} letters, digits, -, _ and .");
+            builder.sink.error("invalid-value", item.place, message);
+        } else if names.insert(name, item.place).is_some() {
+            let message = format!("the secret `{name}` is already there");
+            builder.sink.error("duplicate-key", item.place, message);
+        }
+    }
+    if names.len() > limits::SECRETS_MAX {
+        let message = format!("the document has more than {} secrets", limits::SECRETS_MAX);
+        builder.sink.error("too-large", node.place, message);
+    }
+    builder.secrets = names.keys().map(|name| (*name).to_owned()).collect();
+    names
 }

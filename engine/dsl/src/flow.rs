@@ -32,7 +32,7 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
         }
     }
     for (i, draft) in drafts.iter().enumerate() {
-        if listed[i] && !reached[i] {
+        if listed[i] && !reached[i] && !draft.made {
             findings.push((
                 "unreachable",
                 draft.place,

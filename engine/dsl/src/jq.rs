@@ -25,7 +25,7 @@ use crate::{
     limits,
     measure::depth,
     meter::{Meter, Metered, Run, natives},
-    refine::Refiner,
+    refine::{Refiner, SECRETS},
     view::View,
 };
 
@@ -91,8 +91,18 @@ impl Output<'_> {
     }
 }
 
-/// Compiles an expression that may mention the variables, which are given with their `$`.
-pub(crate) fn compile(source: &str, variables: &BTreeSet<String>) -> Result<Jq, Vec<Problem>> {
+/// What an expression may mention.
+pub(crate) struct Known<'k> {
+    /// With their `$`.
+    pub variables: &'k BTreeSet<String>,
+    pub secrets: &'k BTreeSet<String>,
+}
+
+/// Compiles an expression; gives the secrets that it mentions, too.
+pub(crate) fn compile(
+    source: &str,
+    Known { variables, secrets }: Known<'_>,
+) -> Result<(Jq, BTreeSet<String>), Vec<Problem>> {
     let source = source.trim();
     if source.len() > limits::EXPRESSION_BYTES_MAX {
         let bound = limits::EXPRESSION_BYTES_MAX;
@@ -109,19 +119,21 @@ pub(crate) fn compile(source: &str, variables: &BTreeSet<String>) -> Result<Jq, 
     let name: String = source.chars().take(60).collect();
     if let Some((root, keys)) = plain_path(&term)
         && (root == "." || variables.contains(root))
+        && root != SECRETS
     {
         let keys: Vec<String> = keys.into_iter().map(ToOwned::to_owned).collect();
-        return Ok(Jq { code: Code::Path { root: to_root(root, source), keys }, source: name });
+        let code = Code::Path { root: to_root(root, source), keys };
+        return Ok((Jq { code, source: name }, BTreeSet::new()));
     }
-    let mut refiner = Refiner::new(variables);
+    let mut refiner = Refiner::new(variables, secrets);
     let term = refiner.term(term);
     if !refiner.problems.is_empty() {
         return Err(refiner.problems);
     }
-    let (mentioned, definitions) = (refiner.mentioned, refiner.definitions);
+    let Refiner { mentioned, definitions, secrets, .. } = refiner;
     let filter = build(term, definitions.into_values(), &mentioned)?;
     let variables = mentioned.iter().map(|name| to_root(name, source)).collect();
-    Ok(Jq { code: Code::Filter { filter: Box::new(filter), variables }, source: name })
+    Ok((Jq { code: Code::Filter { filter: Box::new(filter), variables }, source: name }, secrets))
 }
 
 fn parse(source: &str) -> Result<Term<&str>, Problem> {
@@ -224,6 +236,19 @@ impl Jq {
             Code::Path { root, .. } => *root == Root::Value,
             Code::Filter { variables, .. } => variables.is_empty(),
         }
+    }
+
+    /// The names of the variables that it mentions, without their `$`, and whether it may look at their `definition`.
+    pub(crate) fn mentions(&self) -> Vec<(&str, bool)> {
+        let roots = match &self.code {
+            Code::Path { root, .. } => std::slice::from_ref(root),
+            Code::Filter { variables, .. } => variables.as_slice(),
+        };
+        let names = roots.iter().filter_map(|root| match root {
+            Root::Value => None,
+            Root::Variable { name, definition } => Some((name.as_str(), *definition)),
+        });
+        names.collect()
     }
 
     pub(crate) fn run<'a>(&self, view: &View<'a>) -> Result<Output<'a>, String> {

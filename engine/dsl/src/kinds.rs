@@ -9,13 +9,10 @@ use baton_core::{
 
 use crate::{
     builder::{Members, inside},
-    limits,
+    calls, limits,
     tasks::{Slot, Tasks},
     tree::{Node, Value},
 };
-
-/// Calls that the language defines itself.
-const PROTOCOLS: [&str; 6] = ["http", "grpc", "openapi", "asyncapi", "a2a", "mcp"];
 
 impl<'n> Tasks<'n> {
     /// The task's own part; its children get the next numbers.
@@ -39,35 +36,19 @@ impl<'n> Tasks<'n> {
             "wait" => Some(Kind::Wait { duration: self.builder.duration(node) }),
             "emit" => self.emit(node),
             "listen" => self.listen(node, members, pointer),
-            "run" => self.run(node),
+            "run" => {
+                let attempts_max = self.attempts(members);
+                self.run(node, attempts_max)
+            }
             _ => None,
         }
     }
 
-    fn run(&mut self, node: &'n Node) -> Option<Kind> {
-        let unsupported = ["container", "script", "shell", "return"];
-        let own = self.builder.members(node, "`run`", &["workflow", "await"], &unsupported)?;
-        let awaited = match own.get("await").map(|node| (&node.value, node.place)) {
-            None => true,
-            Some((Value::Bool(awaited), _)) => *awaited,
-            Some((_, place)) => {
-                self.builder.sink.error("invalid-type", place, "`await` must be true or false");
-                true
-            }
-        };
-        let workflow = self.builder.required(&own, "workflow")?;
-        self.run_workflow(workflow, awaited)
-    }
-
     fn call(&mut self, id: TaskId, node: &'n Node, members: &Members<'n>) -> Option<Kind> {
         let name = self.builder.string(node, "`call`")?;
-        if PROTOCOLS.contains(&name) {
-            self.builder.sink.error(
-                "unsupported",
-                node.place,
-                format!("`call: {name}` is not supported"),
-            );
-            return None;
+        let attempts_max = self.attempts(members);
+        if let Some(fields) = calls::protocol(name) {
+            return self.protocol(name, fields, members, attempts_max);
         }
         if name.contains("://") || name.contains('@') {
             let message = "functions of catalogs and of URLs are not supported";
@@ -79,17 +60,15 @@ impl<'n> Tasks<'n> {
             );
             return None;
         }
-        let arguments = members.get("with").map(|with| {
-            if !matches!(with.value, Value::Object(_)) {
-                let message = format!("`with` must be an object, not {}", with.what());
-                self.builder.sink.error("invalid-type", with.place, message);
-            }
-            self.builder.template(with)
-        });
-        let attempts_max = self.attempts(members);
+        let with = members.get("with");
+        if let Some(with) = with.filter(|with| !matches!(with.value, Value::Object(_))) {
+            let message = format!("`with` must be an object, not {}", with.what());
+            self.builder.sink.error("invalid-type", with.place, message);
+        }
         if let Some((name, _)) = self.reusable.functions.get_key_value(name) {
+            let arguments = with.map(|with| self.builder.template(with));
             self.used.functions.insert(name);
-            self.calls.push((id, name));
+            self.calls.push((id, name, self.extending));
             return Some(Kind::Function { body: TaskId::ROOT, arguments });
         }
         let (department, function) = match name.split_once('.') {
@@ -103,7 +82,9 @@ impl<'n> Tasks<'n> {
             return None;
         }
         let function = Function { department: Arc::from(department), name: Arc::from(function) };
-        Some(Kind::Step { function, arguments, attempts_max })
+        let (arguments, secrets) = with.map(|with| self.builder.step_arguments(with)).unzip();
+        let secrets = secrets.unwrap_or_default();
+        Some(Kind::Step { function, arguments, attempts_max, secrets, awaits: true })
     }
 
     /// `metadata.attempts`.

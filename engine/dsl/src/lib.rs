@@ -3,12 +3,16 @@
 //! [`compile`] gives a workflow and the evaluator of its expressions, or findings with line and column. [`lint`] gives
 //! the findings alone, warnings among them. What this profile of the language leaves out is refused by name.
 
+mod authentication;
 mod builder;
+mod calls;
 mod diagnostic;
 mod document;
 mod duration;
 mod events;
+mod extensions;
 mod flow;
+mod forms;
 mod jq;
 mod json;
 mod kinds;
@@ -21,9 +25,12 @@ mod meter;
 mod program;
 mod refine;
 mod retry;
+mod run;
 mod schema;
+mod secrets;
 mod tasks;
 mod tree;
+mod uri;
 mod view;
 
 use std::{sync::Arc, thread};
@@ -33,6 +40,7 @@ use baton_core::Workflow;
 pub use diagnostic::{Diagnostic, Severity};
 pub use json::check_json;
 pub use program::Program;
+pub use secrets::SecretsKey;
 
 use document::Outcome;
 

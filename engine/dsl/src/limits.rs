@@ -45,6 +45,12 @@ pub(crate) const DETAIL_BYTES_MAX: usize = 200;
 /// Errors, and warnings, of one document: nobody reads more.
 pub(crate) const DIAGNOSTICS_MAX: usize = 200;
 
+/// `use.secrets`: a command carries the names that its task refers to.
+pub(crate) const SECRETS_MAX: usize = 256;
+
+/// Bytes of a secret's name: it becomes part of a variable's or a file's name.
+pub(crate) const SECRET_NAME_BYTES_MAX: usize = 128;
+
 /// `metadata.attempts` of a step.
 pub(crate) const ATTEMPTS_MAX: u32 = 100;
 

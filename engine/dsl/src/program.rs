@@ -1,9 +1,9 @@
 //! The evaluator of one workflow: its expressions and schemas, compiled, by their numbers.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use baton_core::{
-    Duration, Error, Evaluator, EventDefaults, Json, Scope,
+    ActivationId, Duration, Error, Evaluator, EventDefaults, InstanceId, Json, Scope,
     error::Standard,
     workflow::{self, Expression, Name, Read, Schema},
 };
@@ -16,6 +16,8 @@ use crate::{
     limits,
     matcher::{self, Matcher},
     schema,
+    secrets::SecretsKey,
+    uri::Template,
     view::{self, View},
 };
 
@@ -26,6 +28,9 @@ pub struct Program {
     pub(crate) matchers: Vec<Matcher>,
     /// The document as JSON: `$workflow.definition`.
     pub(crate) definition: String,
+    /// `use.secrets`
+    pub(crate) secrets: Vec<Arc<str>>,
+    pub(crate) key: Option<SecretsKey>,
 }
 
 pub(crate) enum Code {
@@ -40,6 +45,12 @@ pub(crate) enum Segment {
     Jq(Jq),
     /// Loose mode: what cannot be evaluated is the literal.
     Loose(Jq, String),
+    /// Expanded with the keys of `.`
+    Uri(Template),
+    /// Must give a text. Loose mode: what does not is the template.
+    UriFrom(Jq, Option<Template>),
+    /// Must give a duration; written as ISO 8601.
+    Duration(Jq),
 }
 
 impl fmt::Debug for Program {
@@ -59,11 +70,11 @@ impl Evaluator for Program {
                 Ok(Json::from_text(json::string(&duration::write(*duration))))
             }
             Code::Single(jq) => {
-                let view = View::new(scope, &self.definition);
+                let view = View::new(scope, self);
                 jq.run(&view).map(Output::into_json).map_err(failed)
             }
             Code::Template(segments) => {
-                let view = View::new(scope, &self.definition);
+                let view = View::new(scope, self);
                 let mut out = String::new();
                 for segment in segments {
                     fill(segment, &view, &mut out).map_err(failed)?;
@@ -76,7 +87,7 @@ impl Evaluator for Program {
     fn holds(&self, expression: Expression, scope: &Scope<'_>) -> Result<bool, Error> {
         match self.code(expression)? {
             Code::Single(jq) => {
-                let view = View::new(scope, &self.definition);
+                let view = View::new(scope, self);
                 jq.run(&view).map(|output| json::is_true(output.text())).map_err(failed)
             }
             Code::Constant(_) | Code::Duration(_) | Code::Template(_) => {
@@ -154,7 +165,7 @@ impl Evaluator for Program {
         matcher.fits(scope.value, &mut |jq, value| {
             let value = Json::from_text(value);
             let scope = Scope { value: &value, ..*scope };
-            matcher::ask(jq, &View::new(&scope, &self.definition))
+            matcher::ask(jq, &View::new(&scope, self))
         })
     }
 
@@ -224,6 +235,27 @@ impl Program {
         }
     }
 
+    /// Hands in the key that placeholders of secrets are made with. Without it, no expression can mention a secret.
+    pub fn with_key(self, key: SecretsKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// What stands for these secrets in the arguments of the step: from placeholder to name.
+    pub fn placeholders(
+        &self,
+        instance: InstanceId,
+        activation: ActivationId,
+        names: &[Arc<str>],
+    ) -> BTreeMap<String, String> {
+        let placeholder = |key: &SecretsKey, name: &Arc<str>| {
+            (key.placeholder(instance, activation, name), name.to_string())
+        };
+        self.key
+            .iter()
+            .flat_map(|key| names.iter().map(move |name| placeholder(key, name)))
+            .collect()
+    }
+
     fn code(&self, expression: Expression) -> Result<&Code, Error> {
         self.codes.get(expression.0 as usize).ok_or_else(unknown)
     }
@@ -290,6 +322,24 @@ fn fill(segment: &Segment, view: &View<'_>, out: &mut String) -> Result<(), Stri
             Ok(output) => put(&output, out),
             Err(_) => out.push_str(literal),
         },
+        Segment::Uri(template) => json::write_string(&template.expand(view.input())?, out),
+        Segment::UriFrom(jq, fallback) => {
+            let given = jq.run(view);
+            let text = given.as_ref().ok().and_then(|output| json::as_string(output.text()));
+            match (text, fallback) {
+                (Some(uri), _) => json::write_string(&uri, out),
+                (None, Some(template)) => json::write_string(&template.expand(view.input())?, out),
+                (None, None) => {
+                    let given = given?;
+                    return Err(format!("a URI was wanted, and {} came", name(given.text())));
+                }
+            }
+        }
+        Segment::Duration(jq) => {
+            let given = jq.run(view)?;
+            let read = duration::from_json(given.text()).map_err(|error| error.to_string())?;
+            json::write_string(&duration::write(read), out);
+        }
     }
     if out.len() > limits::RESULT_BYTES_MAX {
         return Err(format!("the result is over {} bytes", limits::RESULT_BYTES_MAX));

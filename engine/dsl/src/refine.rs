@@ -28,14 +28,29 @@ pub(crate) enum Problem {
     Syntax(String),
     UnknownVariable(String),
     UnknownFunction(String),
+    /// Not one of `use.secrets`.
+    UnknownSecret(String),
     Unsupported(String),
+    /// A variable of the language that is not there, and what to do instead.
+    Withheld(&'static str, &'static str),
 }
+
+/// All secrets of a document, in an expression.
+pub(crate) const SECRETS: &str = "$secrets";
+
+const WHOLE_SECRETS: Problem = Problem::Withheld(
+    "`$secrets` is not available as a whole",
+    "name one: `$secrets.name`, or `$secrets.\"the-name\"`",
+);
 
 pub(crate) struct Refiner<'s> {
     /// Names that an expression may mention, with `$`.
     allowed: &'s BTreeSet<String>,
+    /// Names of secrets that it may mention.
+    known_secrets: &'s BTreeSet<String>,
     pub problems: Vec<Problem>,
     pub mentioned: BTreeSet<String>,
+    pub secrets: BTreeSet<String>,
     /// By their place in the library.
     pub definitions: BTreeMap<usize, Def<&'s str>>,
     variables: Vec<&'s str>,
@@ -44,11 +59,13 @@ pub(crate) struct Refiner<'s> {
 }
 
 impl<'s> Refiner<'s> {
-    pub(crate) fn new(allowed: &'s BTreeSet<String>) -> Self {
+    pub(crate) fn new(allowed: &'s BTreeSet<String>, known_secrets: &'s BTreeSet<String>) -> Self {
         Self {
             allowed,
+            known_secrets,
             problems: Vec::new(),
             mentioned: BTreeSet::new(),
+            secrets: BTreeSet::new(),
             definitions: BTreeMap::new(),
             variables: Vec::new(),
             parameters: Vec::new(),
@@ -90,6 +107,9 @@ impl<'s> Refiner<'s> {
                 term
             }
             Term::Path(head, path) => {
+                if matches!(&*head, Term::Var(name) if self.is_secrets(name)) {
+                    return self.secret(path);
+                }
                 let head = self.term(*head);
                 self.path(head, path)
             }
@@ -319,6 +339,33 @@ impl<'s> Refiner<'s> {
         Term::Path(Box::new(head), Path(parts))
     }
 
+    fn is_secrets(&self, name: &str) -> bool {
+        name == SECRETS && self.allowed.contains(SECRETS) && !self.variables.contains(&name)
+    }
+
+    /// `$secrets.name` and nothing more: whoever deploys must see which secrets an expression can reach, and there is
+    /// nothing inside a text.
+    fn secret(&mut self, path: Path<Term<&'s str>>) -> Term<&'s str> {
+        let name = match path.0.as_slice() {
+            [(Part::Index(Term::Str(None, parts)), _)] => match parts.as_slice() {
+                [StrPart::Str(name)] => Some(*name),
+                _ => None,
+            },
+            _ => None,
+        };
+        match name {
+            None => self.problems.push(WHOLE_SECRETS),
+            Some(name) if !self.known_secrets.contains(name) => {
+                self.problems.push(Problem::UnknownSecret(name.to_owned()));
+            }
+            Some(name) => {
+                self.secrets.insert(name.to_owned());
+                self.mentioned.insert(SECRETS.to_owned());
+            }
+        }
+        Term::Path(Box::new(Term::Var(SECRETS)), path)
+    }
+
     fn index(&mut self, index: Term<&'s str>) -> Term<&'s str> {
         if is_constant(&index) {
             return self.term(index);
@@ -359,12 +406,21 @@ impl<'s> Refiner<'s> {
         if self.variables.contains(&name) || (self.in_library && self.parameters.contains(&name)) {
             return;
         }
-        if self.allowed.contains(name) {
+        if self.is_secrets(name) {
+            self.problems.push(WHOLE_SECRETS);
+        } else if self.allowed.contains(name) {
             self.mentioned.insert(name.to_owned());
-        } else if matches!(
-            name,
-            "$ENV" | "$__loc__" | "$__prog_args" | "$secrets" | "$authorization"
-        ) {
+        } else if name == SECRETS {
+            self.problems.push(Problem::Withheld(
+                "`$secrets` is not available here",
+                "only the arguments of a step may hold secrets, so that no event ever holds one",
+            ));
+        } else if name == "$authorization" {
+            self.problems.push(Problem::Withheld(
+                "`$authorization` is not available",
+                "the worker resolves it, and the engine never sees it; a worker may answer with what it used",
+            ));
+        } else if matches!(name, "$ENV" | "$__loc__" | "$__prog_args") {
             self.problems.push(Problem::Unsupported(format!("`{name}` is not available")));
         } else {
             self.problems.push(Problem::UnknownVariable(name.to_owned()));

@@ -14,6 +14,7 @@ use crate::{
     builder::{Builder, Members, nearest},
     diagnostic::Place,
     document::{Reusable, object, plain},
+    extensions::{Entry, Stand},
     json, limits,
     tree::{Node, Value},
 };
@@ -26,14 +27,18 @@ pub(crate) struct Tasks<'n> {
     pub used: Used<'n>,
     /// Targets of the list at hand, which may stand further down.
     pub fixes: Vec<Fix<'n>>,
-    /// Calls of the document's own functions, whose bodies get their numbers last.
-    pub calls: Vec<(TaskId, &'n str)>,
+    /// Calls of the document's own functions, whose bodies get their numbers last; and whether the body is extended.
+    pub calls: Vec<(TaskId, &'n str, bool)>,
     pub namespace: String,
+    /// Extensions extend what is compiled now: not what is their own.
+    pub extending: bool,
 }
 
 pub(crate) struct Draft {
     pub task: Task,
     pub place: Place,
+    /// It came about by an extension; the author wrote no such task there.
+    pub made: bool,
 }
 
 /// Which named parts of `use` something refers to.
@@ -43,6 +48,9 @@ pub(crate) struct Used<'n> {
     pub retries: BTreeSet<&'n str>,
     pub timeouts: BTreeSet<&'n str>,
     pub functions: BTreeSet<&'n str>,
+    pub authentications: BTreeSet<&'n str>,
+    /// By their places.
+    pub extensions: BTreeSet<usize>,
 }
 
 pub(crate) struct Fix<'n> {
@@ -76,7 +84,7 @@ impl<'n> Tasks<'n> {
         let items = self.builder.list(node, "a task list");
         let outer = std::mem::take(&mut self.fixes);
         let mut names: BTreeMap<&str, TaskId> = BTreeMap::new();
-        let mut ids = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for (i, item) in items.iter().enumerate() {
             if self.drafts.len() >= limits::TASKS_MAX {
                 let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
@@ -96,8 +104,9 @@ impl<'n> Tasks<'n> {
             };
             let name = member.key.as_str();
             let place = format!("{pointer}/{i}/{}", json::escape_pointer(name));
-            let id = self.task(name, &member.value, member.place, &place);
-            if names.insert(name, id).is_some() {
+            let stand = Stand { name, node: &member.value, place: member.place, pointer: &place };
+            let entry = self.entry(stand, !branches);
+            if names.insert(name, entry.first).is_some() {
                 self.builder.sink.error(
                     "duplicate-task",
                     member.place,
@@ -113,17 +122,17 @@ impl<'n> Tasks<'n> {
                     "give the task another name",
                 );
             }
-            ids.push(id);
+            entries.push(entry);
         }
         if !branches {
-            for pair in ids.windows(2) {
-                self.drafts[index(pair[0])].task.following = Some(pair[1]);
+            for pair in entries.windows(2) {
+                self.drafts[index(pair[0].last)].task.following = Some(pair[1].first);
             }
         }
         for fix in std::mem::replace(&mut self.fixes, outer) {
             self.resolve(&fix, &names, branches);
         }
-        ids
+        entries.into_iter().map(|entry| entry.first).collect()
     }
 
     fn resolve(&mut self, fix: &Fix<'n>, names: &BTreeMap<&str, TaskId>, branches: bool) {
@@ -161,23 +170,15 @@ impl<'n> Tasks<'n> {
     }
 
     /// One task, with those inside it; gives its number.
-    pub(crate) fn task(
-        &mut self,
-        name: &str,
-        node: &'n Node,
-        place: Place,
-        pointer: &str,
-    ) -> TaskId {
+    pub(crate) fn task(&mut self, Stand { name, node, place, pointer }: Stand<'_, 'n>) -> TaskId {
         let id = TaskId(u32::try_from(self.drafts.len()).unwrap_or(u32::MAX));
-        self.drafts.push(Draft { task: plain(Arc::from(name), pointer), place });
+        self.drafts.push(Draft { task: plain(Arc::from(name), pointer), place, made: false });
         let Value::Object(found) = &node.value else {
             let message = format!("the task `{name}` must be an object, not {}", node.what());
             self.builder.sink.error("invalid-type", node.place, message);
             return id;
         };
-        let Some(kind) =
-            KINDS.iter().find(|kind| found.iter().any(|member| member.key == **kind)).copied()
-        else {
+        let Some(kind) = kind_of(node) else {
             let misspelt = found
                 .iter()
                 .find_map(|member| Some((member, nearest(&member.key, KINDS.into_iter())?)));
@@ -314,22 +315,41 @@ impl<'n> Tasks<'n> {
     /// The bodies of `use.functions`, in order of their names.
     pub(crate) fn functions(&mut self) {
         let mut bodies = BTreeMap::new();
-        for (name, (node, place)) in &self.reusable.functions {
-            if self.drafts.len() >= limits::TASKS_MAX {
-                let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
-                self.builder.sink.error("too-large", *place, message);
+        let mut wanted: Vec<_> = self.reusable.functions.keys().map(|name| (*name, true)).collect();
+        wanted.reverse();
+        // What an extension calls is not extended, so it needs bodies of its own.
+        let mut looked_at = 0;
+        loop {
+            while let Some((name, extending)) = wanted.pop() {
+                let Some((node, place)) = self.reusable.functions.get(name).copied() else {
+                    continue;
+                };
+                if self.drafts.len() >= limits::TASKS_MAX {
+                    let message = format!("the document has more than {} tasks", limits::TASKS_MAX);
+                    self.builder.sink.error("too-large", place, message);
+                    return;
+                }
+                let pointer = format!("/use/functions/{}", json::escape_pointer(name));
+                let outer = std::mem::take(&mut self.fixes);
+                self.extending = extending;
+                let entry = self.entry(Stand { name, node, place, pointer: &pointer }, false);
+                bodies.insert((name, extending), entry.first);
+                for fix in std::mem::replace(&mut self.fixes, outer) {
+                    self.resolve(&fix, &BTreeMap::new(), false);
+                }
+            }
+            let calls =
+                self.calls[looked_at..].iter().map(|(_, name, extending)| (*name, *extending));
+            wanted.extend(calls.filter(|body| !bodies.contains_key(body)).collect::<BTreeSet<_>>());
+            looked_at = self.calls.len();
+            if wanted.is_empty() {
                 break;
             }
-            let pointer = format!("/use/functions/{}", json::escape_pointer(name));
-            let outer = std::mem::take(&mut self.fixes);
-            bodies.insert(*name, self.task(name, node, *place, &pointer));
-            for fix in std::mem::replace(&mut self.fixes, outer) {
-                self.resolve(&fix, &BTreeMap::new(), false);
-            }
         }
-        for (task, name) in std::mem::take(&mut self.calls) {
+        self.extending = true;
+        for (task, name, extending) in std::mem::take(&mut self.calls) {
             if let (Kind::Function { body, .. }, Some(found)) =
-                (&mut self.drafts[index(task)].task.kind, bodies.get(name))
+                (&mut self.drafts[index(task)].task.kind, bodies.get(&(name, extending)))
             {
                 *body = *found;
             }
@@ -365,6 +385,25 @@ impl<'n> Tasks<'n> {
                 unused.push(("function", *name, *place));
             }
         }
+        for (name, (node, place)) in &reusable.authentications {
+            if !self.used.authentications.contains(name) {
+                let mut out = self.begin_step();
+                self.policy(node, &mut out);
+                self.builder.end_of_step();
+                unused.push(("authentication", *name, *place));
+            }
+        }
+        for (i, extension) in reusable.extensions.iter().enumerate() {
+            if !self.used.extensions.contains(&i) {
+                self.check_extension(extension);
+                unused.push(("extension", extension.name, extension.place));
+            }
+        }
+        for (name, place) in &reusable.secrets {
+            if !self.builder.secrets_used.contains(*name) {
+                unused.push(("secret", *name, *place));
+            }
+        }
         for (what, name, place) in unused {
             let message = format!("nothing uses the {what} `{name}`");
             self.builder.sink.warn("unused", place, message, "use it or remove it");
@@ -374,6 +413,11 @@ impl<'n> Tasks<'n> {
 
 fn plural(what: &str) -> String {
     what.strip_suffix('y').map_or_else(|| format!("{what}s"), |stem| format!("{stem}ies"))
+}
+
+/// The key that says what a task does.
+pub(crate) fn kind_of(node: &Node) -> Option<&'static str> {
+    KINDS.into_iter().find(|kind| node.get(kind).is_some())
 }
 
 pub(crate) fn index(id: TaskId) -> usize {

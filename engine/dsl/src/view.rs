@@ -5,12 +5,11 @@ use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
 use baton_core::{Json, Scope, Timestamp};
 use jaq_json::Val;
 
-use crate::{jq::Root, json};
+use crate::{jq::Root, json, program::Program};
 
 pub(crate) struct View<'a> {
     scope: &'a Scope<'a>,
-    /// The document as JSON.
-    definition: &'a str,
+    program: &'a Program,
     parsed: RefCell<Vec<(Root, Val)>>,
 }
 
@@ -19,8 +18,13 @@ pub(crate) const ALWAYS: [&str; 6] =
     ["$context", "$input", "$output", "$task", "$workflow", "$runtime"];
 
 impl<'a> View<'a> {
-    pub(crate) fn new(scope: &'a Scope<'a>, definition: &'a str) -> Self {
-        Self { scope, definition, parsed: RefCell::new(Vec::new()) }
+    pub(crate) fn new(scope: &'a Scope<'a>, program: &'a Program) -> Self {
+        Self { scope, program, parsed: RefCell::new(Vec::new()) }
+    }
+
+    /// `.`
+    pub(crate) fn input(&self) -> &'a Json {
+        self.scope.value
     }
 
     /// `Ok` is a value of the scope; `Err` was built for the question.
@@ -47,7 +51,11 @@ impl<'a> View<'a> {
         if let Some((_, value)) = self.parsed.borrow().iter().find(|(known, _)| known == root) {
             return Ok(value.clone());
         }
-        let text = self.text(root);
+        let text = match root {
+            // No variable has this name: the builder sees to it.
+            Root::Variable { name, .. } if name == "secrets" => Err(Cow::Owned(self.secrets()?)),
+            Root::Variable { .. } | Root::Value => self.text(root),
+        };
         let text = match &text {
             Ok(json) => json.as_str(),
             Err(built) => built,
@@ -58,13 +66,32 @@ impl<'a> View<'a> {
         Ok(value)
     }
 
+    /// A placeholder for each secret; expressions reach only those that they name.
+    fn secrets(&self) -> Result<String, String> {
+        let activation = self.scope.task.and_then(|task| task.activation);
+        let activation = activation.ok_or("secrets are for the arguments of steps only")?;
+        let key = self.program.key.as_ref().ok_or("the engine has no key for secrets")?;
+        let mut out = String::from("{");
+        for name in &self.program.secrets {
+            if out.len() > 1 {
+                out.push(',');
+            }
+            json::write_string(name, &mut out);
+            out.push(':');
+            let placeholder = key.placeholder(self.scope.instance.id, activation, name);
+            json::write_string(&placeholder, &mut out);
+        }
+        out.push('}');
+        Ok(out)
+    }
+
     fn workflow(&self, definition: bool) -> String {
         let instance = self.scope.instance;
         let mut out = String::from("{\"id\":");
         json::write_string(&instance.id.to_string(), &mut out);
         if definition {
             out.push_str(",\"definition\":");
-            out.push_str(self.definition);
+            out.push_str(&self.program.definition);
         }
         out.push_str(",\"input\":");
         out.push_str(&instance.started.input);
@@ -82,7 +109,9 @@ impl<'a> View<'a> {
         json::write_string(task.pointer, &mut out);
         if definition {
             out.push_str(",\"definition\":");
-            out.push_str(json::at_pointer(self.definition, task.pointer).unwrap_or("null"));
+            out.push_str(
+                json::at_pointer(&self.program.definition, task.pointer).unwrap_or("null"),
+            );
         }
         out.push_str(",\"input\":");
         out.push_str(task.raw_input);

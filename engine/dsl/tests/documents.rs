@@ -71,7 +71,8 @@ fn a_document_is_named_as_the_language_says() {
     );
     check(&format!("{HEAD}{do_}titel: x\n"), "unknown-key", 3, 1);
     check(&format!("{HEAD}{do_}schedule: {{ cron: '* * * * *' }}\n"), "unsupported", 3, 1);
-    check(&format!("{HEAD}{do_}use: {{ secrets: [a] }}\n"), "unsupported", 3, 8);
+    check(&format!("{HEAD}{do_}use: {{ catalogs: {{}} }}\n"), "unsupported", 3, 8);
+    assert_eq!(lint(&format!("{HEAD}{do_}x-owner: {{ team: [books] }}\n")), []);
     check(&format!("{HEAD}{do_}evaluate: {{ language: js }}\n"), "unsupported", 3, 23);
     check(&format!("{HEAD}{do_}evaluate: {{ mode: lose }}\n"), "invalid-value", 3, 19);
     check(&format!("{HEAD}do: 5\n"), "invalid-type", 2, 5);
@@ -114,13 +115,9 @@ fn warnings_never_hide_an_error() {
 
 #[test]
 fn what_is_not_supported_yet_is_refused_by_name() {
-    for (source, column) in [
-        ("- a: { run: { shell: {}, workflow: { namespace: n, name: m } } }", 15),
-        ("- a: { call: http, with: {} }", 14),
-        ("- a: { call: mcp, with: {} }", 14),
-        ("- a: { call: f:1@cat }", 14),
-        ("- a: { call: 'https://x/f.yaml' }", 14),
-    ] {
+    for (source, column) in
+        [("- a: { call: f:1@cat }", 14), ("- a: { call: 'https://x/f.yaml' }", 14)]
+    {
         tasks(source, "unsupported", 1, column);
     }
     tasks(
@@ -136,7 +133,7 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         56,
     );
     tasks(
-        "- a: { set: { b: 1 }, input: { schema: { resource: {} , document: {} } } }",
+        "- a: { set: { b: 1 }, input: { schema: { resource: { endpoint: 'https://x' } } } }",
         "unsupported",
         1,
         42,
@@ -354,7 +351,7 @@ fn everything_said_is_in_the_workflow() {
     let compiled = whole();
     let workflow = &compiled.workflow;
     let first = task(workflow, "/do/0/a~1b");
-    let Kind::Step { function, attempts_max, arguments: Some(_) } = &first.kind else {
+    let Kind::Step { function, attempts_max, arguments: Some(_), .. } = &first.kind else {
         panic!("{first:?}")
     };
     assert_eq!((&*function.department, &*function.name, *attempts_max), ("erp", "post-invoice", 7));

@@ -17,6 +17,17 @@ const SEED: &str = "
     do:
     - s: { switch: [ { c: { when: '$x.n == 2', then: end } }, { d: { then: continue } } ] }
 - f: { fork: { branches: [ { b: { wait: { seconds: 1 } } } ] }, export: { as: '{a: .}', schema: { document: { type: array } } } }
+- h: { call: http, with: { method: get, endpoint: { uri: 'https://h/{id}', authentication: { use: p } }, headers: { K: '${ $secrets.k }' } } }
+- r: { run: { await: false, shell: { command: x, arguments: [ '${ .a }' ] }, return: all } }
+- s: { if: .x, switch: [ { c: { when: .y, then: l } } ] }
+";
+
+const USE: &str = "
+use:
+  secrets: [ k ]
+  authentications: { p: { oauth2: { use: k } } }
+  extensions:
+  - e: { extend: all, when: .z, before: [ { g: { call: n, then: exit } } ], after: [ { m: { set: { a: 1 } } } ] }
 ";
 
 fn mutated() -> impl Strategy<Value = String> {
@@ -30,7 +41,7 @@ fn mutated() -> impl Strategy<Value = String> {
         ]),
     );
     prop::collection::vec(edit, 1..6).prop_map(|edits| {
-        let mut source = document(SEED, "");
+        let mut source = document(SEED, USE);
         for (at, cut, text) in edits {
             let floor = |at: usize, s: &str| {
                 (0..=at.min(s.len())).rev().find(|at| s.is_char_boundary(*at)).unwrap_or(0)

@@ -10,7 +10,7 @@ use baton_core::{
     Timestamp, Workflow,
     workflow::{Hash, Name},
 };
-use baton_dsl::{Diagnostic, Program, Severity};
+use baton_dsl::{Diagnostic, Program, SecretsKey, Severity};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,7 @@ struct Stored {
 #[derive(Clone)]
 pub struct Definitions {
     store: Store,
+    secrets: SecretsKey,
     known: Arc<RwLock<Known>>,
 }
 
@@ -74,13 +75,13 @@ struct Known {
 type WorkflowKey = (Arc<str>, Arc<str>);
 
 impl Definitions {
-    /// Loads what there is, and goes on to learn what other engines deploy.
+    /// Loads what there is, and goes on to learn what other engines deploy. The key makes the placeholders of secrets.
     ///
     /// # Errors
     /// [`Error`] says what can go wrong.
-    pub async fn open(broker: &Broker) -> Result<Self, broker::Error> {
+    pub async fn open(broker: &Broker, secrets: SecretsKey) -> Result<Self, broker::Error> {
         let store = broker.bucket(broker::DEFINITIONS_BUCKET, std::time::Duration::ZERO).await?;
-        let definitions = Self { store, known: Arc::default() };
+        let definitions = Self { store, secrets, known: Arc::default() };
         definitions.refresh().await.map_err(|error| broker::Error::Prepare {
             what: "the definitions".into(),
             reason: error.to_string(),
@@ -156,7 +157,7 @@ impl Definitions {
         }
         let definition = Arc::new(Definition {
             workflow: compiled.workflow,
-            program: compiled.program,
+            program: compiled.program.with_key(self.secrets.clone()),
             source: stored.source,
             title: compiled.title,
             deployed_at: Timestamp(stored.deployed_at_ms),

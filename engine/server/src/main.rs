@@ -172,10 +172,10 @@ async fn reach(options: &broker::Options, holder: &Holder) -> Result<Reached, br
 async fn open_all(options: &broker::Options, holder: Holder) -> Result<Reached, broker::Error> {
     let broker = Broker::connect(options).await?;
     broker.prepare_work().await?;
-    let definitions = Definitions::open(&broker).await?;
+    let tokens = Key::open(&broker).await?;
+    let definitions = Definitions::open(&broker, tokens.secrets()).await?;
     let leases = Leases::open(&broker, holder).await?;
     let objects = broker.objects().await?;
-    let tokens = Key::open(&broker).await?;
     Ok(Reached { broker, definitions, leases, objects, tokens })
 }
 

@@ -2,6 +2,7 @@
 
 use async_nats::jetstream::kv::CreateErrorKind;
 use baton_core::{ActivationId, Attempt, InstanceId};
+use baton_dsl::SecretsKey;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use rand::Rng;
@@ -60,6 +61,13 @@ impl Key {
     ) -> bool {
         token.len() == TOKEN_BYTES
             && self.mac(instance, step, attempt).verify_truncated_left(token).is_ok()
+    }
+
+    /// What the placeholders of secrets are made with. A token is made of 24 bytes, so that this is none.
+    pub fn secrets(&self) -> SecretsKey {
+        let mut mac = self.0.clone();
+        mac.update(b"secrets");
+        SecretsKey::new(&mac.finalize().into_bytes())
     }
 
     fn mac(&self, instance: InstanceId, step: ActivationId, attempt: Attempt) -> Hmac<Sha256> {

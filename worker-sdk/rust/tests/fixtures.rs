@@ -62,7 +62,7 @@ fn a_step_command_is_these_bytes() {
         task: "checkBudget".into(),
         workflow: "finance/purchase:1.0.0".into(),
         ask_first: false,
-        secrets: std::collections::BTreeMap::new(),
+        ..Default::default()
     };
     check("step-command", &command);
 }

@@ -48,6 +48,11 @@ impl Decision<'_> {
         raw_input: Option<Json>,
     ) -> Result<(), Error> {
         let task = self.workflow.task(task_id).expect("lists are of tasks of their workflow");
+        let raw_input = if task.from_around {
+            Some(self.activation(parent).raw_input.clone())
+        } else {
+            raw_input
+        };
         let raw = raw_input.as_ref().unwrap_or(&self.activation(parent).value).clone();
         match self.prepare(parent, task, &raw) {
             Ok(Some(entry)) => {
@@ -82,19 +87,21 @@ impl Decision<'_> {
             return Ok(Some(Entry::default()));
         }
         let variables = self.variables(parent);
+        let own = TaskScope {
+            activation: None,
+            name: &task.name,
+            pointer: &task.pointer,
+            raw_input: raw,
+            raw_output: None,
+            started_at: self.now,
+        };
         let scope = Scope {
             workflow: self.workflow,
             instance: self.instance,
             value: raw,
             input: None,
             output: None,
-            task: Some(TaskScope {
-                name: &task.name,
-                pointer: &task.pointer,
-                raw_input: raw,
-                raw_output: None,
-                started_at: self.now,
-            }),
+            task: Some(self.subject(parent, task, own)),
             variables: &variables,
         };
         if let Some(condition) = task.condition

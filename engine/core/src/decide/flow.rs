@@ -153,13 +153,13 @@ impl Decision<'_> {
         if let Kind::Listen(listen) = &self.task(id).kind {
             return self.heard(id, listen);
         }
-        match self.coming_iteration(id)? {
-            Some(index) => {
-                self.record(Event::LoopIterated { activation: id, index });
-                Ok(())
-            }
-            None => self.complete(id, None, None),
+        if let Some(index) = self.coming_iteration(id)? {
+            self.record(Event::LoopIterated { activation: id, index });
+            return Ok(());
         }
+        let awaited = !matches!(self.task(id).kind, Kind::Step { awaits: false, .. });
+        let raw = (!awaited).then(|| self.activation(id).input.clone());
+        self.complete(id, raw, None)
     }
 
     /// Of a loop that goes on: it has items left, and `while` holds with the variables of the coming iteration.

@@ -9,7 +9,7 @@ use crate::{
     id::ActivationId,
     instance::Phase,
     json::Json,
-    workflow::Kind,
+    workflow::{Kind, Task},
 };
 
 impl Decision<'_> {
@@ -24,22 +24,45 @@ impl Decision<'_> {
         let activation = self.activation(id);
         let task = self.task(id);
         let variables = self.variables(id);
+        let own = TaskScope {
+            activation: Some(id),
+            name: &task.name,
+            pointer: &task.pointer,
+            raw_input: &activation.raw_input,
+            raw_output,
+            started_at: activation.started_at,
+        };
         let scope = Scope {
             workflow: self.workflow,
             instance: self.instance,
             value,
             input: Some(&activation.input),
             output: None,
-            task: Some(TaskScope {
-                name: &task.name,
-                pointer: &task.pointer,
-                raw_input: &activation.raw_input,
-                raw_output,
-                started_at: activation.started_at,
-            }),
+            task: Some(self.subject(activation.parent, task, own)),
             variables: &variables,
         };
         ask(self.evaluator, &scope).map_err(|error| error.at(&task.pointer))
+    }
+
+    /// What `$task` tells of for an expression of the task: its own, or of the task that an extension has extended.
+    pub(super) fn subject<'s>(
+        &'s self,
+        parent: ActivationId,
+        task: &Task,
+        own: TaskScope<'s>,
+    ) -> TaskScope<'s> {
+        let Some(subject) = task.subject else { return own };
+        let found = self.instance.lineage(parent).find(|(_, around)| around.task == subject);
+        let Some((_, around)) = found else { return own };
+        let Some(task) = self.workflow.task(subject) else { return own };
+        TaskScope {
+            activation: own.activation,
+            name: &task.name,
+            pointer: &task.pointer,
+            raw_input: &around.raw_input,
+            raw_output: None,
+            started_at: around.started_at,
+        }
     }
 
     /// Of the loops and handlers around the activation and of itself, innermost first.

@@ -23,6 +23,9 @@ pub(crate) struct Node {
     pub(crate) export: Option<Term>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) then: Go,
+    pub(crate) from_around: bool,
+    /// By its number: the document is 0.
+    pub(crate) subject: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ pub(crate) enum What {
     Step {
         attempts_max: u32,
         arguments: Option<Term>,
+        awaits: bool,
     },
     /// A function of the document whose body is the first task of the document: a call of itself, when it is inside it.
     CallFirst,
@@ -116,6 +120,8 @@ pub(crate) fn node(name: &str, what: What) -> Node {
         export: None,
         timeout_ms: None,
         then: Go::On,
+        from_around: false,
+        subject: None,
     }
 }
 
@@ -149,6 +155,8 @@ impl Building {
             export_schema: None,
             timeout: node.timeout_ms.map(|after| self.ms(after)),
             then: Then::Continue,
+            from_around: node.from_around,
+            subject: node.subject.map(TaskId),
             kind: Kind::Do { first: None },
         };
         self.tasks.push(task);
@@ -160,10 +168,12 @@ impl Building {
     fn kind(&mut self, what: &What) -> Kind {
         match what {
             What::Do(body) => Kind::Do { first: self.list(body) },
-            What::Step { attempts_max, arguments } => Kind::Step {
+            What::Step { attempts_max, arguments, awaits } => Kind::Step {
                 function: Function { department: "tests".into(), name: "step".into() },
                 arguments: self.term(arguments.as_ref()),
                 attempts_max: *attempts_max,
+                secrets: Vec::new(),
+                awaits: *awaits,
             },
             What::CallFirst => Kind::Function { body: TaskId(1), arguments: None },
             What::Set(value) => Kind::Set { value: self.table.add(value.clone()) },

@@ -93,8 +93,12 @@ fn list(task: impl Strategy<Value = Node> + Clone + 'static) -> impl Strategy<Va
 
 fn leaf() -> impl Strategy<Value = What> {
     prop_oneof![
-        6 => (1u32..4, option::weighted(0.3, term()))
-            .prop_map(|(attempts_max, arguments)| What::Step { attempts_max, arguments }),
+        6 => (1u32..4, option::weighted(0.3, term()), prop::bool::weighted(0.9))
+            .prop_map(|(attempts_max, arguments, awaits)| What::Step {
+                attempts_max,
+                arguments,
+                awaits,
+            }),
         2 => term().prop_map(What::Set),
         1 => vec((option::weighted(0.7, condition()), go()), 0..3).prop_map(What::Switch),
         1 => prop_oneof![Just("sad 500"), Just("odd 418")].prop_map(|error| What::Raise(text(error))),
@@ -136,15 +140,16 @@ fn dress(what: impl Strategy<Value = What> + 'static) -> BoxedStrategy<Node> {
     );
     let timeout = option::weighted(0.2, 0u64..3_000);
     let schema = option::weighted(0.05, 1u32..60);
-    (what, terms, timeout, schema, go())
-        .prop_map(|(what, (condition, input, output, export), timeout_ms, most, then)| Node {
+    (what, terms, timeout, schema, (go(), prop::bool::weighted(0.1)))
+        .prop_map(|(what, (condition, input, output, export), timeout_ms, most, after)| Node {
             condition,
             input,
             output,
             export,
             timeout_ms,
             output_bytes_max: most,
-            then,
+            then: after.0,
+            from_around: after.1,
             ..node("task", what)
         })
         .boxed()

@@ -145,13 +145,18 @@ pub(crate) fn task(name: &str, what: What) -> Node {
 }
 
 pub(crate) fn step(name: &str) -> Node {
-    task(name, What::Step { attempts_max: 3, arguments: None })
+    task(name, What::Step { attempts_max: 3, arguments: None, awaits: true })
+}
+
+/// A step that only begins something.
+pub(crate) fn unawaited(name: &str) -> Node {
+    task(name, What::Step { attempts_max: 3, arguments: None, awaits: false })
 }
 
 /// A step that is given the values of these variables.
 pub(crate) fn step_with(name: &str, variables: &[&'static str]) -> Node {
     let terms = variables.iter().map(|name| Term::Variable(name)).collect();
-    task(name, What::Step { attempts_max: 3, arguments: Some(Term::All(terms)) })
+    task(name, What::Step { attempts_max: 3, arguments: Some(Term::All(terms)), awaits: true })
 }
 
 pub(crate) fn set(value: &str) -> Node {
@@ -202,5 +207,22 @@ impl Node {
 
     pub(crate) fn then(self, go: Go) -> Self {
         Self { then: go, ..self }
+    }
+
+    pub(crate) fn input(self, from: Term) -> Self {
+        Self { input: Some(from), ..self }
+    }
+
+    pub(crate) fn output(self, shaped: Term) -> Self {
+        Self { output: Some(shaped), ..self }
+    }
+
+    pub(crate) fn begins_anew(self) -> Self {
+        Self { from_around: true, ..self }
+    }
+
+    /// `$task` tells of the task of this number; the document is 0.
+    pub(crate) fn about(self, subject: u32) -> Self {
+        Self { subject: Some(subject), ..self }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Term {
     /// `$context`
     Context,
     Variable(&'static str),
+    /// Name and raw input of `$task`, in an array.
+    Task,
     /// The values of terms, in an array.
     All(Vec<Term>),
     /// Whether the text of `.` is shorter than this.
@@ -54,6 +56,9 @@ fn value(term: &Term, scope: &Scope<'_>) -> Result<String, Error> {
             .iter()
             .find(|(found, _)| &**found == *name)
             .map_or("null".into(), |(_, value)| value.to_string()),
+        Term::Task => scope.task.map_or("null".into(), |task| {
+            format!("[\"{}\",{}]", task.name, task.raw_input.as_str())
+        }),
         Term::All(terms) => {
             let values: Result<Vec<_>, _> = terms.iter().map(|term| value(term, scope)).collect();
             format!("[{}]", values?.join(","))

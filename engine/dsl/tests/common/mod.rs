@@ -13,7 +13,7 @@ use baton_core::{
     ActivationId, Error, Evaluator, Instance, InstanceId, Json, Scope, Timestamp, Workflow,
     evaluate::TaskScope,
     event::Started,
-    workflow::{Kind, Task},
+    workflow::{Expression, Kind, Task},
 };
 use baton_dsl::{Compiled, Diagnostic, compile};
 
@@ -75,8 +75,26 @@ pub(crate) fn set(value: &str, input: &str) -> Result<Json, Error> {
 }
 
 pub(crate) fn evaluate(compiled: &Compiled, pointer: &str, input: &str) -> Result<Json, Error> {
+    let Kind::Set { value } = task(&compiled.workflow, pointer).kind else { panic!("not a set") };
+    value_of(compiled, value, pointer, input)
+}
+
+/// What the worker of a step gets.
+pub(crate) fn arguments(compiled: &Compiled, pointer: &str, input: &str) -> Result<Json, Error> {
+    let Kind::Step { arguments: Some(arguments), .. } = task(&compiled.workflow, pointer).kind
+    else {
+        panic!("not a step with arguments")
+    };
+    value_of(compiled, arguments, pointer, input)
+}
+
+fn value_of(
+    compiled: &Compiled,
+    value: Expression,
+    pointer: &str,
+    input: &str,
+) -> Result<Json, Error> {
     let workflow = &compiled.workflow;
-    let Kind::Set { value } = task(workflow, pointer).kind else { panic!("not a set") };
     let instance = instance(workflow, "{\"started\":\"with\"}", "{\"seen\":[1,2]}");
     let input = Json::from_text(input);
     let (name, place): (Arc<str>, Arc<str>) = (Arc::from("it"), Arc::from(pointer));
@@ -86,6 +104,7 @@ pub(crate) fn evaluate(compiled: &Compiled, pointer: &str, input: &str) -> Resul
         (Arc::from("index"), Json::from_text("3")),
     ];
     let task = TaskScope {
+        activation: Some(ActivationId(5)),
         name: &name,
         pointer: &place,
         raw_input: &raw,

@@ -12,8 +12,10 @@ use async_nats::{
     jetstream::{self, context::PublishAckFuture, message::PublishMessage},
 };
 use baton_core::{
-    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, Json, error::Standard,
-    event::Report, workflow::Function,
+    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, Json,
+    error::Standard,
+    event::Report,
+    workflow::{Function, Kind},
 };
 use baton_proto::v1;
 use bytes::Bytes;
@@ -102,7 +104,12 @@ impl Work {
             task: task.map(|task| task.name.to_string()).unwrap_or_default(),
             workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
             ask_first: again,
-            secrets: BTreeMap::new(),
+            secrets: match task.map(|task| &task.kind) {
+                Some(Kind::Step { secrets, .. }) => {
+                    definition.program.placeholders(id, step, secrets)
+                }
+                Some(_) | None => BTreeMap::new(),
+            },
         };
         if command.encoded_len() > limits::COMMAND_BYTES_MAX {
             return false;

@@ -168,7 +168,7 @@ pub(crate) fn command(function: &str, step: u32, input: &str) -> v1::StepCommand
         task: "check".into(),
         workflow: "finance/check:1.0.0".into(),
         ask_first: false,
-        secrets: std::collections::BTreeMap::new(),
+        ..Default::default()
     }
 }
 

@@ -121,3 +121,19 @@ fn the_documents_own_output_is_made_at_its_end() {
     document.output = Some(Term::All(vec![Term::Input, Term::Value]));
     crate::story::given_document(&document).completed("[2,1]");
 }
+
+#[test]
+fn a_task_may_begin_with_the_input_of_the_task_around_it() {
+    let inside = [set("1"), step("work").begins_anew()];
+    given(&[set("0"), list("list", &inside)])
+        .arguments("work", "0")
+        .complete("work", "2")
+        .completed("2");
+}
+
+#[test]
+fn what_an_extension_adds_speaks_of_the_task_that_it_extends() {
+    let about = |id| task("added", What::Set(Term::Task)).about(id);
+    given(&[set("0"), list("extended", &[set("1"), about(2)])]).completed("[\"extended\",0]");
+    given(&[about(7)]).completed("[\"added\",\"in\"]");
+}

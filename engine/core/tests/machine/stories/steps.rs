@@ -4,7 +4,8 @@ use baton_core::{Attempt, instance::Status};
 
 use crate::{
     laws::complete,
-    story::{given, step},
+    story::{given, set, step, unawaited},
+    table::{Term, text},
 };
 
 #[test]
@@ -69,4 +70,20 @@ fn the_last_attempt_faults_the_step() {
 #[test]
 fn a_failure_for_good_is_not_tried_again() {
     given(&[step("charge")]).fail_for_good("charge").faulted("communication");
+}
+
+#[test]
+fn a_step_that_nobody_awaits_hands_on_its_input() {
+    given(&[set("1"), unawaited("begin").input(text("2")), step("next")])
+        .complete("begin", "\"begun\"")
+        .waits_for(&["next"])
+        .complete("next", "3")
+        .completed("3");
+    let shaped = unawaited("begin").input(text("2")).output(Term::All(vec![Term::Value]));
+    given(&[shaped]).complete("begin", "\"begun\"").completed("[2]");
+}
+
+#[test]
+fn a_step_that_cannot_begin_faults_though_nobody_awaits_it() {
+    given(&[unawaited("begin")]).fail_for_good("begin").faulted("communication");
 }
