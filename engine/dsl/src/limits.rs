@@ -45,6 +45,9 @@ pub(crate) const DETAIL_BYTES_MAX: usize = 200;
 /// Errors, and warnings, of one document: nobody reads more.
 pub(crate) const DIAGNOSTICS_MAX: usize = 200;
 
+/// Names that are compared to guess which one was meant: a guess is worth no more time.
+pub(crate) const GUESSES_MAX: usize = 50_000;
+
 /// `metadata.attempts` of a step.
 pub(crate) const ATTEMPTS_MAX: u32 = 100;
 

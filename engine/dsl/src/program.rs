@@ -155,6 +155,11 @@ impl Evaluator for Program {
 }
 
 impl Program {
+    /// The document as JSON text.
+    pub fn definition(&self) -> &str {
+        &self.definition
+    }
+
     fn code(&self, expression: Expression) -> Result<&Code, Error> {
         self.codes.get(expression.0 as usize).ok_or_else(unknown)
     }
