@@ -22,7 +22,7 @@ pub(crate) struct Common {
     /// Where batond answers: a URL or `host:port`.
     #[arg(long, global = true, env = "BATON_URL", default_value = "http://127.0.0.1:7420")]
     pub(crate) url: String,
-    /// How to answer: for people, or one JSON document for programs.
+    /// How to answer: for people, as one JSON document, or (lint) as SARIF.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub(crate) output: Format,
     /// No colour, also on a terminal.
@@ -35,6 +35,7 @@ pub(crate) enum Format {
     #[default]
     Text,
     Json,
+    Sarif,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,11 +52,25 @@ pub(crate) enum Command {
         files: Vec<PathBuf>,
     },
     /// Check workflow files without storing them; exit status 1 when one has errors.
-    #[command(after_help = "Examples:\n  baton lint order.yaml\n  baton lint -o json flows/*.yaml")]
+    #[command(after_help = LINT_HELP)]
     Lint {
         /// YAML or JSON; `-` is the standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Ask the engine, too: it knows which functions the workers offer and what they take.
+        #[arg(long)]
+        engine: bool,
+    },
+    /// Draw a workflow as Mermaid text.
+    #[command(after_help = "Examples:\n  baton diagram order.yaml\n  \
+        baton diagram --short order.yaml\n  cat order.yaml | baton diagram - > order.mmd")]
+    Diagram {
+        /// YAML or JSON; `-` is the standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Only the outermost tasks, seven at most.
+        #[arg(long)]
+        short: bool,
     },
     /// List the workflows that are deployed, or print the source of one.
     #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \
@@ -301,6 +316,16 @@ impl std::str::FromStr for Label {
     }
 }
 
+impl Command {
+    /// Whether it can answer in this form.
+    pub(crate) fn writes(&self, format: Format) -> bool {
+        match format {
+            Format::Text | Format::Json => true,
+            Format::Sarif => matches!(self, Self::Lint { .. }),
+        }
+    }
+}
+
 impl Arguments {
     /// Whether JSON was asked for, also where the rest of the line could not be understood.
     pub(crate) fn want_json(mut line: impl Iterator<Item = String>) -> bool {
@@ -329,10 +354,20 @@ Examples:
   baton dev                                        an engine to try things with
   baton deploy order.yaml
   baton start sales/order --input '{\"id\": 7}' --wait
+  baton lint order.yaml                            mistakes, without an engine
   baton list --status faulted --since 2h
   baton show 01990000-0000-7000-8000-000000000000
 
 Exit status: 0 well; 2 the engine refused; 3 the instance faulted or was cancelled (start --wait); 1 anything else.";
+
+const LINT_HELP: &str = "\
+Examples:
+  baton lint order.yaml
+  baton lint --engine flows/*.yaml
+  baton lint -o json - < order.yaml
+  baton lint -o sarif flows/*.yaml > lint.sarif
+
+Exit status: 0 no errors, perhaps warnings; 1 errors.";
 
 const DEV_HELP: &str = "\
 Examples:

@@ -19,6 +19,9 @@ pub(crate) enum Error {
         diagnostics: Vec<Value>,
         lines: Vec<String>,
     },
+    /// A workflow that cannot be worked with here, with the places to mend.
+    #[error("{file} has errors")]
+    InvalidWorkflow { file: String, diagnostics: Vec<Value>, lines: Vec<String> },
     #[error(transparent)]
     Input(#[from] input::Error),
     #[error(transparent)]
@@ -55,7 +58,12 @@ impl Error {
         match self {
             Self::Client(client::Error::Refused { .. } | client::Error::Unavailable { .. })
             | Self::RefusedWorkflow { .. } => 2,
-            Self::Client(_) | Self::Input(_) | Self::Dev(_) | Self::Output(_) | Self::Usage(_) => 1,
+            Self::Client(_)
+            | Self::InvalidWorkflow { .. }
+            | Self::Input(_)
+            | Self::Dev(_)
+            | Self::Output(_)
+            | Self::Usage(_) => 1,
         }
     }
 
@@ -63,6 +71,7 @@ impl Error {
         match self {
             Self::Client(error) => error.code(),
             Self::RefusedWorkflow { code, .. } => code,
+            Self::InvalidWorkflow { .. } => "invalid-workflow",
             Self::Input(_) => "bad-file",
             Self::Dev(error) => error.code(),
             Self::Output(_) => "no-output",
@@ -77,7 +86,9 @@ impl Error {
 
     pub(crate) fn json(&self) -> Value {
         let mut error = json!({ "code": self.code(), "message": self.to_string() });
-        if let Self::RefusedWorkflow { file, diagnostics, .. } = self {
+        if let Self::RefusedWorkflow { file, diagnostics, .. }
+        | Self::InvalidWorkflow { file, diagnostics, .. } = self
+        {
             error["file"] = json!(file);
             error["diagnostics"] = json!(diagnostics);
         }
