@@ -15,7 +15,7 @@ struct Section {
     before: &'static [&'static str],
 }
 
-const SECTIONS: [Section; 3] = [
+const SECTIONS: [Section; 4] = [
     Section {
         heading: "## Requests",
         sources: &[
@@ -34,6 +34,11 @@ const SECTIONS: [Section; 3] = [
         heading: "## Documents",
         sources: &["engine/dsl/src"],
         before: &["error(\"", "error_hint(\"", "warn(\"", "findings.push((\""],
+    },
+    Section {
+        heading: "## Scenarios",
+        sources: &["engine/cli/src/scenario.rs", "engine/cli/src/scenario"],
+        before: &["problem(\""],
     },
 ];
 

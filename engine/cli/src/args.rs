@@ -22,7 +22,7 @@ pub(crate) struct Common {
     /// Where batond answers: a URL or `host:port`.
     #[arg(long, global = true, env = "BATON_URL", default_value = "http://127.0.0.1:7420")]
     pub(crate) url: String,
-    /// How to answer: for people, as one JSON document, or (lint) as SARIF.
+    /// How to answer: for people, as one JSON document, or (lint) as SARIF, or (test) as JUnit XML.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub(crate) output: Format,
     /// No colour, also on a terminal.
@@ -36,6 +36,7 @@ pub(crate) enum Format {
     Text,
     Json,
     Sarif,
+    Junit,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +61,13 @@ pub(crate) enum Command {
         /// Ask the engine, too: it knows which functions the workers offer and what they take.
         #[arg(long)]
         engine: bool,
+    },
+    /// Run scenarios of workflows without an engine, on a clock that needs no time.
+    #[command(after_help = TEST_HELP)]
+    Test {
+        /// Files of scenarios, YAML or JSON; `-` is the standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Draw a workflow as Mermaid text.
     #[command(after_help = "Examples:\n  baton diagram order.yaml\n  \
@@ -322,6 +330,7 @@ impl Command {
         match format {
             Format::Text | Format::Json => true,
             Format::Sarif => matches!(self, Self::Lint { .. }),
+            Format::Junit => matches!(self, Self::Test { .. }),
         }
     }
 }
@@ -355,10 +364,12 @@ Examples:
   baton deploy order.yaml
   baton start sales/order --input '{\"id\": 7}' --wait
   baton lint order.yaml                            mistakes, without an engine
+  baton test order.test.yaml                       scenarios, without an engine
   baton list --status faulted --since 2h
   baton show 01990000-0000-7000-8000-000000000000
 
-Exit status: 0 well; 2 the engine refused; 3 the instance faulted or was cancelled (start --wait); 1 anything else.";
+Exit status: 0 well; 2 the engine refused, or a file cannot be used (test); 3 the instance faulted or was cancelled
+(start --wait); 1 anything else.";
 
 const LINT_HELP: &str = "\
 Examples:
@@ -368,6 +379,14 @@ Examples:
   baton lint -o sarif flows/*.yaml > lint.sarif
 
 Exit status: 0 no errors, perhaps warnings; 1 errors.";
+
+const TEST_HELP: &str = "\
+Examples:
+  baton test order.test.yaml
+  baton test -o json flows/*.test.yaml
+  baton test -o junit flows/*.test.yaml > junit.xml
+
+Exit status: 0 every scenario holds; 1 one does not; 2 a file cannot be used.";
 
 const DEV_HELP: &str = "\
 Examples:

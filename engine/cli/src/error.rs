@@ -39,6 +39,8 @@ pub(crate) enum Outcome {
     Well,
     /// What was looked at is not as it should be.
     Problems,
+    /// What was to be looked at is not in a form to be looked at.
+    Unusable,
     /// The instance that was waited for faulted or was cancelled.
     NotCompleted,
 }
@@ -48,6 +50,7 @@ impl Outcome {
         match self {
             Self::Well => 0,
             Self::Problems => 1,
+            Self::Unusable => 2,
             Self::NotCompleted => 3,
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn lint(
     }
     let valid = checked.iter().all(Checked::is_valid);
     match output.format {
-        Format::Text => {}
+        Format::Text | Format::Junit => {}
         Format::Json => {
             let files = checked.iter().map(|one| {
                 json!({

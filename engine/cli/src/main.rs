@@ -17,6 +17,7 @@ mod lint;
 mod output;
 mod progress;
 mod sarif;
+mod scenario;
 mod shape;
 mod start;
 mod timeline;
@@ -59,7 +60,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<Outcome, Error> {
     let output = Output::new(&arguments.common);
     if !arguments.command.writes(output.format) {
-        let message = "sarif is an output of `lint` alone".into();
+        let message = "sarif is an output of `lint` alone, and junit of `test`".into();
         return Err(Error::Usage(message));
     }
     // What needs no engine must not mind a wrong address.
@@ -71,6 +72,7 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
             let engine = engine.then(client).transpose()?;
             lint::lint(&files, engine.as_ref(), &output).await
         }
+        Command::Test { files } => scenario::test(&files, &output),
         Command::Diagram { file, short } => diagram::diagram(&file, short, &output),
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
         Command::Start(start) => start::start(&client()?, start, &output).await,

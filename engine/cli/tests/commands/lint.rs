@@ -136,9 +136,11 @@ async fn an_engine_that_is_asked_adds_what_it_alone_knows() {
 
 #[tokio::test]
 async fn a_form_that_a_command_does_not_write_is_refused() {
-    for (words, form) in
-        [(["list", "-o", "sarif"], "sarif"), (["diagram", "-", "-osarif"], "sarif")]
-    {
+    for (words, form) in [
+        (["list", "-o", "sarif"], "sarif"),
+        (["lint", "-", "-ojunit"], "junit"),
+        (["diagram", "-", "-osarif"], "sarif"),
+    ] {
         let (status, out, err) = offline(&words, "").await;
         assert_eq!((status, out.as_str()), (1, ""), "{words:?}");
         assert!(err.contains(form), "{err}");

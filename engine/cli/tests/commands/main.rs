@@ -6,6 +6,8 @@ mod diagrams;
 mod engine;
 #[cfg(test)]
 mod lint;
+#[cfg(test)]
+mod scenarios;
 
 use std::process::{Output, Stdio};
 
@@ -191,7 +193,7 @@ async fn doctor_says_what_is_wrong() {
 async fn a_completion_script_is_made_without_an_engine() {
     let (status, out, _) = offline(&["completion", "bash"], "").await;
     assert_eq!(status, 0);
-    for word in ["_baton()", "diagram", "--short", "lint", "--engine", "json sarif"] {
+    for word in ["_baton()", "diagram", "--short", "lint", "--engine", "junit sarif"] {
         let word = word.split(' ').all(|word| out.contains(word));
         assert!(word, "{out}");
     }
