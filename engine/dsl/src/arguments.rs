@@ -1,6 +1,9 @@
 //! Calls held against what the workers say of their functions: whether anybody offers them, and what they take.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_core::{
     Workflow,
@@ -39,28 +42,34 @@ pub fn check_arguments(
     let Some(tree) = tree::parse(source, &mut sink) else { return Vec::new() };
     let mode = tree.get("evaluate").and_then(|evaluate| evaluate.get("mode"));
     let loose = mode.and_then(Node::as_str) == Some("loose");
+    // Asked once for each function, which a long workflow may call ten thousand times: `None` when nobody offers it,
+    // `Some(None)` when nothing is known of its arguments.
+    let mut known = BTreeMap::new();
     for task in &workflow.tasks {
         let Kind::Step { function, .. } = &task.kind else { continue };
         let Some(node) = tree.at(&task.pointer) else { continue };
         let call = node.get("call");
-        match offer(function) {
-            Offer::None => sink.warn(
+        let taken = known.entry(function).or_insert_with(|| match offer(function) {
+            Offer::None => None,
+            Offer::Anything => Some(None),
+            Offer::Schema(text) => Some(validator(&text)),
+        });
+        let Some(schema) = taken else {
+            sink.warn(
                 "unserved-function",
                 call.unwrap_or(node).place,
                 format!("no worker offers `{function}` now"),
                 "start its worker, or correct the name",
-            ),
-            Offer::Anything => {}
-            Offer::Schema(text) => {
-                // What a call of the language itself holds is not what its worker gets.
-                let own = call.and_then(Node::as_str).is_none_or(|call| PROTOCOLS.contains(&call));
-                if !own
-                    && let Some(with) = node.get("with")
-                    && let Some(validator) = validator(&text)
-                {
-                    mismatches(with, function, &validator, loose, &mut sink);
-                }
-            }
+            );
+            continue;
+        };
+        // What a call of the language itself holds is not what its worker gets.
+        let own = call.and_then(Node::as_str).is_none_or(|call| PROTOCOLS.contains(&call));
+        if !own
+            && let Some(with) = node.get("with")
+            && let Some(schema) = schema
+        {
+            mismatches(with, function, schema, loose, &mut sink);
         }
     }
     located(sink, Some(&tree))
