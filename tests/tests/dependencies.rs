@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("baton-proto", &[]),
     ("baton-dsl", &["baton-core"]),
     ("baton-server", &["baton-core", "baton-dsl", "baton-proto"]),
-    ("baton-cli", &["baton-proto"]),
+    ("baton-cli", &["baton-core", "baton-dsl", "baton-proto"]),
     ("baton-worker", &["baton-proto"]),
     ("baton-standard", &["baton-worker"]),
     ("baton-tests", &["baton-core", "baton-proto", "baton-server", "baton-worker"]),

@@ -40,6 +40,11 @@ const SECTIONS: [Section; 4] = [
         sources: &["engine/dsl/src"],
         before: &["error(\"", "error_hint(\"", "warn(\"", "findings.push((\""],
     },
+    Section {
+        heading: "## Scenarios",
+        sources: &["engine/cli/src/scenario.rs", "engine/cli/src/scenario"],
+        before: &["problem(\""],
+    },
 ];
 
 #[test]

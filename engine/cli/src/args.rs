@@ -22,7 +22,7 @@ pub(crate) struct Common {
     /// Where batond answers: a URL or `host:port`.
     #[arg(long, global = true, env = "BATON_URL", default_value = "http://127.0.0.1:7420")]
     pub(crate) url: String,
-    /// How to answer: for people, or one JSON document for programs.
+    /// How to answer: for people, as one JSON document, or (lint) as SARIF, or (test) as JUnit XML.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub(crate) output: Format,
     /// No colour, also on a terminal.
@@ -35,6 +35,8 @@ pub(crate) enum Format {
     #[default]
     Text,
     Json,
+    Sarif,
+    Junit,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,11 +72,32 @@ pub(crate) enum Command {
         files: Vec<PathBuf>,
     },
     /// Check workflow files without storing them; exit status 1 when one has errors.
-    #[command(after_help = "Examples:\n  baton lint order.yaml\n  baton lint -o json flows/*.yaml")]
+    #[command(after_help = LINT_HELP)]
     Lint {
         /// YAML or JSON; `-` is the standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Ask the engine, too: it knows which functions the workers offer and what they take.
+        #[arg(long)]
+        engine: bool,
+    },
+    /// Run scenarios of workflows without an engine, on a clock that needs no time.
+    #[command(after_help = TEST_HELP)]
+    Test {
+        /// Files of scenarios, YAML or JSON; `-` is the standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Draw a workflow as Mermaid text.
+    #[command(after_help = "Examples:\n  baton diagram order.yaml\n  \
+        baton diagram --short order.yaml\n  cat order.yaml | baton diagram - > order.mmd")]
+    Diagram {
+        /// YAML or JSON; `-` is the standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Only the outermost tasks, seven at most.
+        #[arg(long)]
+        short: bool,
     },
     /// List the workflows that are deployed, or print the source of one.
     #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \
@@ -326,6 +349,17 @@ impl std::str::FromStr for Label {
     }
 }
 
+impl Command {
+    /// Whether it can answer in this form.
+    pub(crate) fn writes(&self, format: Format) -> bool {
+        match format {
+            Format::Text | Format::Json => true,
+            Format::Sarif => matches!(self, Self::Lint { .. }),
+            Format::Junit => matches!(self, Self::Test { .. }),
+        }
+    }
+}
+
 impl Arguments {
     /// Whether JSON was asked for, also where the rest of the line could not be understood.
     pub(crate) fn want_json(mut line: impl Iterator<Item = String>) -> bool {
@@ -354,10 +388,30 @@ Examples:
   baton dev                                        an engine to try things with
   baton deploy order.yaml
   baton start sales/order --input '{\"id\": 7}' --wait
+  baton lint order.yaml                            mistakes, without an engine
+  baton test order.test.yaml                       scenarios, without an engine
   baton list --status faulted --since 2h
   baton show 01990000-0000-7000-8000-000000000000
 
-Exit status: 0 well; 2 the engine refused; 3 the instance faulted or was cancelled (start --wait); 1 anything else.";
+Exit status: 0 well; 2 the engine refused, or a file cannot be used (test); 3 the instance faulted or was cancelled
+(start --wait); 1 anything else.";
+
+const LINT_HELP: &str = "\
+Examples:
+  baton lint order.yaml
+  baton lint --engine flows/*.yaml
+  baton lint -o json - < order.yaml
+  baton lint -o sarif flows/*.yaml > lint.sarif
+
+Exit status: 0 no errors, perhaps warnings; 1 errors.";
+
+const TEST_HELP: &str = "\
+Examples:
+  baton test order.test.yaml
+  baton test -o json flows/*.test.yaml
+  baton test -o junit flows/*.test.yaml > junit.xml
+
+Exit status: 0 every scenario holds; 1 one does not; 2 a file cannot be used.";
 
 const DEV_HELP: &str = "\
 Examples:

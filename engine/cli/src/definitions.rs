@@ -1,10 +1,9 @@
-//! Deploys, checks and lists workflows.
+//! Deploys and lists workflows.
 
 use std::path::{Path, PathBuf};
 
 use baton_proto::v1::{
-    DeployRequest, Diagnostic, GetDefinitionRequest, ListDefinitionsRequest, ValidateRequest,
-    diagnostic::Severity,
+    DeployRequest, GetDefinitionRequest, ListDefinitionsRequest, ValidateRequest,
 };
 use serde_json::json;
 use tonic::Request;
@@ -13,6 +12,7 @@ use crate::{
     args::{WorkflowFilter, WorkflowName},
     client::{self, Client},
     error::{Error, Outcome},
+    finding::{self, Finding},
     input,
     output::{Output, Paint, Tone},
     shape, times,
@@ -38,12 +38,13 @@ pub(crate) async fn deploy(
             }
         };
         let definition = response.definition.unwrap_or_default();
+        let warnings: Vec<_> = response.warnings.iter().map(Finding::from).collect();
         if output.is_json() {
             deployed.push(json!({
-                "file": name(file),
+                "file": input::name(file),
                 "created": response.created,
                 "definition": shape::definition(&definition),
-                "warnings": response.warnings.iter().map(shape::diagnostic).collect::<Vec<_>>(),
+                "warnings": warnings.iter().map(Finding::json).collect::<Vec<_>>(),
             }));
             continue;
         }
@@ -51,50 +52,12 @@ pub(crate) async fn deploy(
             if response.created { ("deployed", Tone::Good) } else { ("unchanged", Tone::Dim) };
         let which = format!("{}/{}:{}", definition.namespace, definition.name, definition.version);
         output.line(&format!("{} {which}", output.paint.apply(tone, &format!("{word:<9}"))))?;
-        output.lines(&lines(file, &response.warnings, output.paint))?;
+        output.lines(&finding::lines(&input::name(file), &source, &warnings, output.paint))?;
     }
     if output.is_json() && (refused.is_none() || !deployed.is_empty()) {
         output.json(&json!({ "deployed": deployed }))?;
     }
     refused.map_or(Ok(Outcome::Well), Err)
-}
-
-pub(crate) async fn lint(
-    client: &Client,
-    files: &[PathBuf],
-    output: &Output,
-) -> Result<Outcome, Error> {
-    let mut shapes = Vec::new();
-    let mut outcome = Outcome::Well;
-    for file in files {
-        let request = Request::new(ValidateRequest { source: input::read(file)? });
-        let response = client
-            .definitions()
-            .validate(request)
-            .await
-            .map_err(|status| client.error(&status))?
-            .into_inner();
-        if !response.valid {
-            outcome = Outcome::Problems;
-        }
-        if output.is_json() {
-            shapes.push(json!({
-                "file": name(file),
-                "valid": response.valid,
-                "diagnostics": response.diagnostics.iter().map(shape::diagnostic).collect::<Vec<_>>(),
-            }));
-        } else if response.diagnostics.is_empty() {
-            let word =
-                if response.valid { ("is well", Tone::Good) } else { ("is not valid", Tone::Bad) };
-            output.line(&format!("{} {}", name(file), output.paint.apply(word.1, word.0)))?;
-        } else {
-            output.lines(&lines(file, &response.diagnostics, output.paint))?;
-        }
-    }
-    if output.is_json() {
-        output.json(&json!({ "valid": outcome == Outcome::Well, "files": shapes }))?;
-    }
-    Ok(outcome)
 }
 
 /// All, those of a namespace, or the source of one.
@@ -177,65 +140,14 @@ async fn explain(
     paint: Paint,
 ) -> Error {
     let client::Error::Refused { code, message } = error else { return error.into() };
-    let mut diagnostics = Vec::new();
-    if let Ok(response) =
-        client.definitions().validate(Request::new(ValidateRequest { source })).await
-    {
-        diagnostics = response.into_inner().diagnostics;
-        diagnostics.retain(|diagnostic| diagnostic.severity() == Severity::Error);
+    let mut findings: Vec<Finding> = Vec::new();
+    let request = Request::new(ValidateRequest { source: source.clone() });
+    if let Ok(response) = client.definitions().validate(request).await {
+        findings.extend(response.into_inner().diagnostics.iter().map(Finding::from));
+        findings.retain(Finding::is_error);
     }
-    let lines = lines(file, &diagnostics, paint);
-    let diagnostics = diagnostics.iter().map(shape::diagnostic).collect();
-    Error::RefusedWorkflow { file: name(file), code, message, diagnostics, lines }
-}
-
-/// `FILE:LINE:COLUMN: severity code: message`, as editors and people know it, with the hint below.
-fn lines(file: &Path, diagnostics: &[Diagnostic], paint: Paint) -> Vec<String> {
-    let mut lines = Vec::new();
-    for diagnostic in diagnostics {
-        let severity = shape::severity(diagnostic);
-        let tone = if severity == "warning" { Tone::Warn } else { Tone::Bad };
-        let place = if diagnostic.line == 0 {
-            name(file)
-        } else {
-            format!("{}:{}:{}", name(file), diagnostic.line, diagnostic.column)
-        };
-        let label = paint.apply(tone, &format!("{severity} {}", diagnostic.code));
-        lines.push(format!("{place}: {label}: {}", diagnostic.message));
-        if !diagnostic.hint.is_empty() {
-            lines.push(paint.apply(Tone::Dim, &format!("    hint: {}", diagnostic.hint)));
-        }
-    }
-    lines
-}
-
-fn name(file: &Path) -> String {
-    if file == Path::new("-") { "<stdin>".into() } else { file.display().to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_diagnostic_is_a_line_that_editors_understand() {
-        let at = |line, column| Diagnostic {
-            severity: Severity::Error.into(),
-            code: "unknown-key".into(),
-            message: "`retires` is not a key of a call".into(),
-            line,
-            column,
-            hint: "did you mean `retries`?".into(),
-            ..Diagnostic::default()
-        };
-        let plain = Paint { color: false };
-        assert_eq!(
-            lines(Path::new("a.yaml"), &[at(3, 5)], plain),
-            [
-                "a.yaml:3:5: error unknown-key: `retires` is not a key of a call",
-                "    hint: did you mean `retries`?"
-            ]
-        );
-        assert!(lines(Path::new("a.yaml"), &[at(0, 0)], plain)[0].starts_with("a.yaml: error"));
-    }
+    let file = input::name(file);
+    let lines = finding::lines(&file, &source, &findings, paint);
+    let diagnostics = findings.iter().map(Finding::json).collect();
+    Error::RefusedWorkflow { file, code, message, diagnostics, lines }
 }

@@ -19,6 +19,9 @@ pub(crate) enum Error {
         diagnostics: Vec<Value>,
         lines: Vec<String>,
     },
+    /// A workflow that cannot be worked with here, with the places to mend.
+    #[error("{file} has errors")]
+    InvalidWorkflow { file: String, diagnostics: Vec<Value>, lines: Vec<String> },
     #[error(transparent)]
     Input(#[from] input::Error),
     #[error(transparent)]
@@ -36,6 +39,8 @@ pub(crate) enum Outcome {
     Well,
     /// What was looked at is not as it should be.
     Problems,
+    /// What was to be looked at is not in a form to be looked at.
+    Unusable,
     /// The instance that was waited for faulted or was cancelled.
     NotCompleted,
 }
@@ -45,6 +50,7 @@ impl Outcome {
         match self {
             Self::Well => 0,
             Self::Problems => 1,
+            Self::Unusable => 2,
             Self::NotCompleted => 3,
         }
     }
@@ -55,7 +61,12 @@ impl Error {
         match self {
             Self::Client(client::Error::Refused { .. } | client::Error::Unavailable { .. })
             | Self::RefusedWorkflow { .. } => 2,
-            Self::Client(_) | Self::Input(_) | Self::Dev(_) | Self::Output(_) | Self::Usage(_) => 1,
+            Self::Client(_)
+            | Self::InvalidWorkflow { .. }
+            | Self::Input(_)
+            | Self::Dev(_)
+            | Self::Output(_)
+            | Self::Usage(_) => 1,
         }
     }
 
@@ -63,6 +74,7 @@ impl Error {
         match self {
             Self::Client(error) => error.code(),
             Self::RefusedWorkflow { code, .. } => code,
+            Self::InvalidWorkflow { .. } => "invalid-workflow",
             Self::Input(_) => "bad-file",
             Self::Dev(error) => error.code(),
             Self::Output(_) => "no-output",
@@ -77,7 +89,9 @@ impl Error {
 
     pub(crate) fn json(&self) -> Value {
         let mut error = json!({ "code": self.code(), "message": self.to_string() });
-        if let Self::RefusedWorkflow { file, diagnostics, .. } = self {
+        if let Self::RefusedWorkflow { file, diagnostics, .. }
+        | Self::InvalidWorkflow { file, diagnostics, .. } = self
+        {
             error["file"] = json!(file);
             error["diagnostics"] = json!(diagnostics);
         }

@@ -32,3 +32,8 @@ pub(crate) fn value(text: &str) -> Result<String, Error> {
         None => Ok(text.to_owned()),
     }
 }
+
+/// As messages name it.
+pub(crate) fn name(path: &Path) -> String {
+    if path == Path::new("-") { "<stdin>".into() } else { path.display().to_string() }
+}

@@ -1,19 +1,24 @@
-//! `baton`: the command line, which knows the engine only by its API.
+//! `baton`: the command line, which knows a running engine only by its API.
 
 mod args;
 mod chart;
 mod client;
 mod definitions;
 mod dev;
+mod diagram;
 mod doctor;
 mod error;
 mod events;
+mod finding;
 mod follow;
 mod input;
 mod instances;
+mod lint;
 mod output;
 mod progress;
 mod publish;
+mod sarif;
+mod scenario;
 mod shape;
 mod start;
 mod timeline;
@@ -55,36 +60,48 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<Outcome, Error> {
     let output = Output::new(&arguments.common);
-    let client = Client::new(&arguments.common.url)?;
+    if !arguments.command.writes(output.format) {
+        let message = "sarif is an output of `lint` alone, and junit of `test`".into();
+        return Err(Error::Usage(message));
+    }
+    // What needs no engine must not mind a wrong address.
+    let client = || Client::new(&arguments.common.url);
     match arguments.command {
         Command::Dev(dev) => dev::dev(&dev, &output).await,
-        Command::Deploy { files } => definitions::deploy(&client, &files, &output).await,
-        Command::Lint { files } => definitions::lint(&client, &files, &output).await,
-        Command::Definitions { which } => definitions::show(&client, which, &output).await,
-        Command::Start(start) => start::start(&client, start, &output).await,
-        Command::List(list) => instances::list(&client, list, &output).await,
-        Command::Show { id, jaeger_url } => {
-            instances::show(&client, id, jaeger_url.as_deref(), &output).await
+        Command::Deploy { files } => definitions::deploy(&client()?, &files, &output).await,
+        Command::Lint { files, engine } => {
+            let engine = engine.then(client).transpose()?;
+            lint::lint(&files, engine.as_ref(), &output).await
         }
-        Command::History { id } => instances::history(&client, id, &output).await,
-        Command::Watch { id, after } => watch::watch(&client, id, after, &output).await,
+        Command::Test { files } => scenario::test(&files, &output),
+        Command::Diagram { file, short } => diagram::diagram(&file, short, &output),
+        Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
+        Command::Start(start) => start::start(&client()?, start, &output).await,
+        Command::List(list) => instances::list(&client()?, list, &output).await,
+        Command::Show { id, jaeger_url } => {
+            instances::show(&client()?, id, jaeger_url.as_deref(), &output).await
+        }
+        Command::History { id } => instances::history(&client()?, id, &output).await,
+        Command::Watch { id, after } => watch::watch(&client()?, id, after, &output).await,
         Command::Cancel(reasoned) => {
-            instances::change(&client, Change::Cancel(reasoned), &output).await
+            instances::change(&client()?, Change::Cancel(reasoned), &output).await
         }
         Command::Terminate(reasoned) => {
-            instances::change(&client, Change::Terminate(reasoned), &output).await
+            instances::change(&client()?, Change::Terminate(reasoned), &output).await
         }
         Command::Suspend(reasoned) => {
-            instances::change(&client, Change::Suspend(reasoned), &output).await
+            instances::change(&client()?, Change::Suspend(reasoned), &output).await
         }
-        Command::Resume { id } => instances::change(&client, Change::Resume { id }, &output).await,
+        Command::Resume { id } => {
+            instances::change(&client()?, Change::Resume { id }, &output).await
+        }
         Command::Rerun { id, from } => {
-            instances::change(&client, Change::Rerun { id, task: from }, &output).await
+            instances::change(&client()?, Change::Rerun { id, task: from }, &output).await
         }
         Command::Event(EventCommand::Publish { file, department }) => {
-            publish::publish(&client, &file, &department, &output).await
+            publish::publish(&client()?, &file, &department, &output).await
         }
-        Command::Doctor { production } => doctor::doctor(&client, production, &output).await,
+        Command::Doctor { production } => doctor::doctor(&client()?, production, &output).await,
         Command::Completion { shell } => {
             // Into memory first: the generator takes a closed pipe badly.
             let mut script = Vec::new();
@@ -114,11 +131,13 @@ fn complain(error: &Error, json: bool, paint: Paint) {
         writeln!(out, "{}", error.json())
     } else {
         let mut message = error.to_string();
+        if let Error::RefusedWorkflow { lines, .. } | Error::InvalidWorkflow { lines, .. } = error {
+            let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+        }
         if let Error::RefusedWorkflow { file, lines, .. } = error
             && !lines.is_empty()
         {
             // The lines say it all, and the engine's own message would say it again.
-            let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
             message = format!("{file} was refused");
         }
         // Only what the engine says has codes that are explained in its pages.

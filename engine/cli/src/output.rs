@@ -11,7 +11,7 @@ use crate::args::{Common, Format};
 const WIDTH: usize = 100;
 
 pub(crate) struct Output {
-    format: Format,
+    pub(crate) format: Format,
     pub(crate) paint: Paint,
     /// Columns of the terminal.
     pub(crate) width: usize,

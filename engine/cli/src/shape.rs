@@ -1,8 +1,7 @@
 //! The API's messages as JSON, with keys that stay.
 
 use baton_proto::v1::{
-    Definition, Diagnostic, Error, Instance, OpenTask, PartitionStatus, Status, WorkerStatus,
-    diagnostic::Severity,
+    Definition, Error, Instance, OpenTask, PartitionStatus, Status, WorkerStatus,
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -117,25 +116,6 @@ pub(crate) fn definition(definition: &Definition) -> Value {
         shape["source"] = json!(definition.source);
     }
     shape
-}
-
-pub(crate) fn severity(diagnostic: &Diagnostic) -> &'static str {
-    match diagnostic.severity() {
-        Severity::Warning => "warning",
-        Severity::Error | Severity::Unspecified => "error",
-    }
-}
-
-pub(crate) fn diagnostic(diagnostic: &Diagnostic) -> Value {
-    json!({
-        "severity": severity(diagnostic),
-        "code": diagnostic.code,
-        "message": diagnostic.message,
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "pointer": diagnostic.pointer,
-        "hint": non_empty(&diagnostic.hint),
-    })
 }
 
 pub(crate) fn partition(partition: &PartitionStatus) -> Value {

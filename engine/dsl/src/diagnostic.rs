@@ -17,7 +17,7 @@ pub struct Diagnostic {
     pub column: u32,
     /// JSON pointer of the node.
     pub pointer: String,
-    /// What to do about it; may be empty.
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -52,14 +52,18 @@ impl fmt::Display for Diagnostic {
 
 /// A place in the source: of a key or of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub struct Place {
+    /// From 1.
     pub line: u32,
+    /// In characters, from 1.
     pub column: u32,
+    /// Of a key, not of its value.
     pub key: bool,
 }
 
 impl Place {
-    pub(crate) const START: Self = Self { line: 1, column: 1, key: false };
+    /// Of the text as a whole.
+    pub const START: Self = Self { line: 1, column: 1, key: false };
 }
 
 /// Collects findings; their pointers are looked up at the end, from the places.
@@ -93,14 +97,21 @@ impl Sink {
         self.add(Severity::Warning, code, at, message.into(), hint.into());
     }
 
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(|(_, found)| found.severity == Severity::Error)
+    }
+
     fn add(
         &mut self,
         severity: Severity,
         code: &'static str,
         at: Place,
         message: String,
-        hint: String,
+        mut hint: String,
     ) {
+        if hint.is_empty() {
+            usual_hint(code).clone_into(&mut hint);
+        }
         // Counted by severity: warnings must never crowd out the error that forbids a deployment.
         let alike = self.found.iter().filter(|(_, known)| known.severity == severity).count();
         if alike >= limits::DIAGNOSTICS_MAX {
@@ -113,5 +124,25 @@ impl Sink {
         if !self.found.iter().any(|(_, known)| *known == diagnostic) {
             self.found.push((at, diagnostic));
         }
+    }
+}
+
+/// What helps against most findings of a code, where nothing better is known.
+fn usual_hint(code: &str) -> &'static str {
+    match code {
+        "syntax" => "look for a missing quote, bracket or indentation before this place",
+        "unsupported" => "docs/profile.md lists what of the language is supported",
+        "missing-key" => "add it; docs/workflows.md shows each form",
+        "duplicate-key" => "remove one of the two",
+        "invalid-type" | "invalid-value" => "docs/workflows.md shows what may stand here",
+        "invalid-duration" => "write PT5M or { minutes: 5 }",
+        "invalid-schema" => "write a JSON Schema of draft 2020-12 that refers only to itself",
+        "too-deep" => "flatten it, or use functions under `use`",
+        "too-large" => "split the workflow",
+        "duplicate-task" | "duplicate-case" => "rename one of the two",
+        "duplicate-default" => "give one of them a `when`, or remove it",
+        "expression-syntax" => "look for a missing operand, quote or bracket",
+        "unknown-function" => "correct the name; jq's own manual lists what it has",
+        _ => "docs/errors.md explains the code",
     }
 }

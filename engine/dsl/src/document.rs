@@ -16,7 +16,7 @@ use crate::{
     builder::{Builder, Members},
     diagnostic::{Place, Sink},
     extensions::{self, Extension},
-    flow, limits,
+    flow, limits, literals, misspelt,
     program::Program,
     tasks::{Draft, Tasks, Used},
     tree::{self, Member, Node, Value},
@@ -95,11 +95,12 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
     tasks.functions();
     tasks.unused_parts();
     flow::check(&mut tasks);
+    misspelt::check(&mut tasks);
+    literals::check(tree, &mut tasks.builder.sink);
 
     let Tasks { builder: Builder { sink, codes, schemas, matchers, secrets, .. }, drafts, .. } =
         tasks;
-    let failed = sink.found.iter().any(|(_, found)| found.severity == crate::Severity::Error);
-    let Some(document) = document.filter(|_| !failed) else { return (sink, None) };
+    let Some(document) = document.filter(|_| !sink.has_errors()) else { return (sink, None) };
     let mut definition = String::new();
     tree.write_json(&mut definition);
     let workflow = Workflow {

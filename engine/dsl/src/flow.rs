@@ -2,13 +2,14 @@
 
 use baton_core::{
     TaskId,
-    workflow::{Kind, Task, Then},
+    workflow::{Backoff, Kind, Task, Then},
 };
 
 use crate::tasks::{Draft, Tasks, index};
 
 pub(crate) fn check(tasks: &mut Tasks<'_>) {
     let drafts = &tasks.drafts;
+    let has_errors = tasks.builder.sink.has_errors();
     let progress = progress(drafts);
     let mut reached = vec![false; drafts.len()];
     let mut findings = Vec::new();
@@ -32,6 +33,15 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
         }
     }
     for (i, draft) in drafts.iter().enumerate() {
+        // A delay or a limit that was refused is not seen here.
+        if !has_errors && is_endless(&draft.task) {
+            findings.push((
+                "endless-retry",
+                draft.place,
+                "its retry has neither a delay nor a limit: it may begin again at once, for ever",
+                "give the retry a `delay` and a `limit`",
+            ));
+        }
         if listed[i] && !reached[i] && !draft.made {
             findings.push((
                 "unreachable",
@@ -44,6 +54,15 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
     for (code, place, message, hint) in findings {
         tasks.builder.sink.warn(code, place, message, hint);
     }
+}
+
+fn is_endless(task: &Task) -> bool {
+    let Kind::Try { catch, .. } = &task.kind else { return false };
+    catch.retry.as_ref().is_some_and(|retry| {
+        let pauses = retry.delay.is_some() || retry.jitter.is_some();
+        let ends = retry.attempts_max.is_some() || retry.duration_max.is_some();
+        !pauses && !ends && retry.backoff == Backoff::Constant
+    })
 }
 
 fn firsts(task: &Task) -> Vec<TaskId> {

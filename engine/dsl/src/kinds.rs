@@ -141,6 +141,10 @@ impl<'n> Tasks<'n> {
                     self.builder.sink.error("duplicate-default", member.place, message);
                 }
                 default_seen = true;
+            } else if default_seen {
+                let message = "no case after the one without `when` is looked at";
+                let hint = "put the case without `when` last";
+                self.builder.sink.warn("unreachable-case", member.place, message, hint);
             }
             if cases.iter().any(|known| *known.name == *member.key) {
                 let message = format!("this switch has another case `{}`", member.key);

@@ -1,8 +1,10 @@
 //! Documents of the Open Workflow DSL: read, checked, and compiled to what the core runs.
 //!
 //! [`compile`] gives a workflow and the evaluator of its expressions, or findings with line and column. [`lint`] gives
-//! the findings alone, warnings among them. What this profile of the language leaves out is refused by name.
+//! the findings alone, warnings among them. What this profile of the language leaves out is refused by name. [`read`]
+//! gives the tree of any YAML or JSON text, under the same bounds and with the place of every key and value.
 
+mod arguments;
 mod authentication;
 mod builder;
 mod calls;
@@ -19,9 +21,11 @@ mod kinds;
 mod library;
 mod limits;
 mod lists;
+mod literals;
 mod matcher;
 mod measure;
 mod meter;
+mod misspelt;
 mod program;
 mod refine;
 mod retry;
@@ -35,13 +39,16 @@ mod view;
 
 use std::{sync::Arc, thread};
 
-use baton_core::Workflow;
+use baton_core::{Duration, Workflow};
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use arguments::{Offer, check_arguments};
+pub use diagnostic::{Diagnostic, Place, Severity};
 pub use json::check_json;
 pub use program::Program;
 pub use secrets::SecretsKey;
+pub use tree::{Member, Node, Value};
 
+use diagnostic::Sink;
 use document::Outcome;
 
 /// A document that may be deployed.
@@ -74,6 +81,27 @@ pub fn lint(source: &str) -> Vec<Diagnostic> {
     work(source).0
 }
 
+/// Reads YAML or JSON text that need not be a workflow.
+///
+/// # Errors
+/// What is wrong with it, in the order of the places.
+pub fn read(source: &str) -> Result<Node, Vec<Diagnostic>> {
+    let mut sink = Sink::default();
+    match tree::parse(source, &mut sink) {
+        Some(tree) if sink.found.is_empty() => Ok(tree),
+        tree => Err(located(sink, tree.as_ref())),
+    }
+}
+
+/// A duration as the language writes it: `PT5M` or `{ minutes: 5 }`.
+///
+/// # Errors
+/// Says what was wanted.
+pub fn duration(node: &Node) -> Result<Duration, String> {
+    let found = node.as_str().map_or_else(|| duration::from_node(node), duration::parse);
+    found.map_err(|error| error.to_string())
+}
+
 /// Parsers recurse on what the author wrote, so they get a stack that is deep enough for the worst of it.
 fn work(source: &str) -> (Vec<Diagnostic>, Option<Compiled>) {
     thread::scope(|scope| {
@@ -89,13 +117,18 @@ fn work(source: &str) -> (Vec<Diagnostic>, Option<Compiled>) {
 }
 
 fn finish(outcome: Outcome) -> (Vec<Diagnostic>, Option<Compiled>) {
-    let Outcome { tree, mut sink, compiled } = outcome;
+    let Outcome { tree, sink, compiled } = outcome;
+    (located(sink, tree.as_ref()), compiled)
+}
+
+/// In the order of their places, with the pointers that belong to these.
+fn located(mut sink: Sink, tree: Option<&Node>) -> Vec<Diagnostic> {
     sink.found.sort_by_key(|(place, _)| *place);
     let with_pointer = sink.found.into_iter().map(|(place, mut finding)| {
-        finding.pointer = tree.as_ref().and_then(|tree| tree.pointer_at(place)).unwrap_or_default();
+        finding.pointer = tree.and_then(|tree| tree.pointer_at(place)).unwrap_or_default();
         finding
     });
-    (with_pointer.collect(), compiled)
+    with_pointer.collect()
 }
 
 fn failure() -> Diagnostic {

@@ -51,6 +51,9 @@ pub(crate) const SECRETS_MAX: usize = 256;
 /// Bytes of a secret's name: it becomes part of a variable's or a file's name.
 pub(crate) const SECRET_NAME_BYTES_MAX: usize = 128;
 
+/// Names that are compared to guess which one was meant: a guess is worth no more time.
+pub(crate) const GUESSES_MAX: usize = 50_000;
+
 /// `metadata.attempts` of a step.
 pub(crate) const ATTEMPTS_MAX: u32 = 100;
 

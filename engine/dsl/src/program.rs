@@ -256,6 +256,11 @@ impl Program {
             .collect()
     }
 
+    /// The document as JSON text.
+    pub fn definition(&self) -> &str {
+        &self.definition
+    }
+
     fn code(&self, expression: Expression) -> Result<&Code, Error> {
         self.codes.get(expression.0 as usize).ok_or_else(unknown)
     }

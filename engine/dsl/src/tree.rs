@@ -9,22 +9,26 @@ use crate::{
     json, limits,
 };
 
-pub(crate) struct Node {
+/// A value of the document, and where it stands.
+pub struct Node {
     pub value: Value,
     pub place: Place,
 }
 
-pub(crate) enum Value {
+/// What JSON can say.
+pub enum Value {
     Null,
     Bool(bool),
     /// As JSON text.
     Number(String),
     String(String),
     Array(Vec<Node>),
+    /// In the order of the text, no key twice.
     Object(Vec<Member>),
 }
 
-pub(crate) struct Member {
+/// A key of an object, where it stands, and its value.
+pub struct Member {
     pub key: String,
     pub place: Place,
     pub value: Node,
@@ -281,7 +285,8 @@ fn decimal(text: &str) -> Option<String> {
 }
 
 impl Node {
-    pub(crate) fn as_str(&self) -> Option<&str> {
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
             Value::Null
@@ -292,7 +297,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn what(&self) -> &'static str {
+    /// What it is, for messages.
+    pub fn what(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
             Value::Bool(_) => "a boolean",
@@ -303,7 +309,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+    /// A member's value.
+    pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Object(members) => {
                 members.iter().find(|member| member.key == key).map(|member| &member.value)
@@ -314,6 +321,25 @@ impl Node {
             | Value::String(_)
             | Value::Array(_) => None,
         }
+    }
+
+    /// What stands at a JSON pointer.
+    pub fn at(&self, pointer: &str) -> Option<&Self> {
+        pointer.split('/').skip(1).try_fold(self, |node, token| {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            match &node.value {
+                Value::Object(_) => node.get(&token),
+                Value::Array(items) => items.get(token.parse::<usize>().ok()?),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            }
+        })
+    }
+
+    /// As JSON text, without spaces.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out
     }
 
     /// The one member of an object that has one.

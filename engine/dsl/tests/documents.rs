@@ -6,7 +6,7 @@ use baton_core::{
     Duration, Evaluator, Json, Scope,
     workflow::{Backoff, Expression, Kind, Then},
 };
-use baton_dsl::{Compiled, Severity, compile, lint};
+use baton_dsl::{Compiled, Offer, Severity, check_arguments, compile, lint, read};
 use common::{compiled, document, instance, lines, task};
 
 /// The document has exactly this finding, at this line and column.
@@ -248,6 +248,34 @@ fn what_is_odd_is_mentioned() {
         6,
         21,
     );
+    tasks(
+        "- a: { switch: [ { b: { then: end } }, { c: { when: .x, then: exit } } ] }",
+        "unreachable-case",
+        1,
+        42,
+    );
+    tasks("- a: { try: [], catch: { retry: {} } }", "endless-retry", 1, 3);
+    for source in ["{ password: hunter2 }", "{ headers: { Authorization: 'Bearer 0123456789' } }"] {
+        assert_eq!(codes(&document(&format!("- a: {{ set: {source} }}"), "")), ["secret-literal"]);
+    }
+    tasks("- a: { set: { b: 'https://ann:hunter@example.com' } }", "secret-literal", 1, 18);
+    check(
+        &document(
+            "- a: { call: aprove }\n- b: { call: approve }",
+            "use: { functions: { approve: { set: { a: 1 } } } }",
+        ),
+        "misspelt-function",
+        8,
+        5,
+    );
+    assert_eq!(
+        codes(&document(
+            "- a: { call: erp.aprove }\n- b: { call: approve, with: { password: '${ .p }' } }",
+            "use: { functions: { approve: { set: { a: 1 } } } }",
+        )),
+        [""; 0],
+        "another department's functions are its own affair"
+    );
     assert_eq!(
         lint(&document("- a: { wait: PT1S }\n- b: { if: .x, set: { c: 1 }, then: a }", "")),
         []
@@ -256,6 +284,28 @@ fn what_is_odd_is_mentioned() {
         lint(&document("- a: { if: .x, set: { c: 1 }, then: end }\n- b: { set: { c: 1 } }", "")),
         []
     );
+}
+
+fn codes(source: &str) -> Vec<&'static str> {
+    lint(source).iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_finding_about_a_secret_does_not_repeat_it() {
+    let findings = lint(&document("- a: { set: { password: hunter2-hunter2 } }", ""));
+    assert_eq!(findings[0].code, "secret-literal");
+    assert!(!findings[0].to_string().contains("hunter2"), "{}", findings[0]);
+}
+
+#[test]
+fn every_finding_says_what_to_do() {
+    for source in
+        ["", "a: [", "- 1", HEAD, "do: 5", "a: 1\na: 2", &document("- a: { wait: PT, if: 5 }", "")]
+    {
+        for finding in lint(source) {
+            assert!(!finding.hint.is_empty(), "{finding}");
+        }
+    }
 }
 
 #[test]
@@ -458,6 +508,78 @@ fn the_evaluator_answers_every_question() {
     assert_eq!(status("{\"s\":404}"), Ok(404));
     assert_eq!(status("{\"s\":404.0}"), Ok(404));
     assert!(status("{\"s\":\"404\"}").is_err() && status("{\"s\":4}").is_err());
+}
+
+/// What the check of the arguments finds when every function takes this.
+fn arguments(tasks: &str, more: &str, offer: &Offer) -> Vec<(&'static str, u32, u32)> {
+    let source = document(tasks, more);
+    let compiled = compiled(&source);
+    let findings = check_arguments(&compiled.workflow, &source, |_| offer.clone());
+    findings.iter().map(|finding| (finding.code, finding.line - 7, finding.column - 2)).collect()
+}
+
+#[test]
+fn literal_arguments_are_held_against_the_schema_of_their_function() {
+    let schema = r#"{"type":"object","required":["id","amount"],"properties":{"id":true,"amount":{"type":"integer","minimum":1}},"additionalProperties":false}"#;
+    let offer = Offer::Schema(schema.into());
+    let mismatch = |tasks: &str| {
+        arguments(tasks, "", &offer).into_iter().map(|(code, _, column)| (code, column))
+    };
+    let at = |column| vec![("argument-mismatch", column)];
+    let found = |tasks: &str| mismatch(tasks).collect::<Vec<_>>();
+    assert_eq!(found("- a: { call: pay, with: { id: 1, amount: 2 } }"), []);
+    assert_eq!(found("- a: { call: pay, with: { id: '${ .id }', amount: '${ .a }' } }"), []);
+    assert_eq!(found("- a: { call: pay }"), [], "without `with` the worker gets the task's input");
+    assert_eq!(found("- a: { call: pay, with: { id: 1, amount: two } }"), at(42));
+    assert_eq!(found("- a: { call: pay, with: { id: '${ . }', amount: 0 } }"), at(49));
+    assert_eq!(found("- a: { call: pay, with: { id: '${ . }' } }"), at(25));
+    assert_eq!(found("- a: { call: pay, with: { id: '${ . }', amount: 2, b: 1 } }"), at(25));
+    let loose = arguments(
+        "- a: { call: pay, with: { id: 1, amount: .amount } }",
+        "evaluate: { mode: loose }",
+        &offer,
+    );
+    assert_eq!(loose, [], "in loose mode any text may be an expression");
+}
+
+#[test]
+fn a_call_that_nobody_serves_is_mentioned_and_a_broken_schema_is_not_held_against_it() {
+    let task = "- a: { call: erp.pay, with: { id: 1 } }\n- b: { set: { c: 1 } }";
+    assert_eq!(arguments(task, "", &Offer::None), [("unserved-function", 1, 14)]);
+    assert_eq!(arguments(task, "", &Offer::Anything), []);
+    for broken in ["", "{", "{\"type\":5}", "{\"$ref\":\"https://example.com/s\"}"] {
+        assert_eq!(arguments(task, "", &Offer::Schema(broken.into())), [], "{broken}");
+    }
+    let endless = r##"{"allOf":[{"$ref":"#"}],"properties":{"id":{"$ref":"#"}}}"##;
+    assert_eq!(arguments(task, "", &Offer::Schema(endless.into())), []);
+    // Each definition doubles the work: nobody would live to see the end.
+    let doubling: Vec<_> = (0..64)
+        .map(|n| {
+            format!(
+                r##""d{n}":{{"allOf":[{{"$ref":"#/$defs/d{m}"}},{{"$ref":"#/$defs/d{m}"}}]}}"##,
+                m = n + 1
+            )
+        })
+        .collect();
+    let doubling = format!(
+        r##"{{"$ref":"#/$defs/d0","$defs":{{{},"d64":{{"type":"object"}}}}}}"##,
+        doubling.join(",")
+    );
+    assert_eq!(arguments(task, "", &Offer::Schema(doubling.as_str().into())), []);
+    let defined =
+        r##"{"properties":{"id":{"$ref":"#/$defs/id"}},"$defs":{"id":{"type":"string"}}}"##;
+    assert_eq!(arguments(task, "", &Offer::Schema(defined.into())), [("argument-mismatch", 1, 35)]);
+}
+
+#[test]
+fn any_document_can_be_read_with_its_places() {
+    let tree = read("a: [ { b/c: 1.50 } ]\nd: PT1M").unwrap_or_else(|_| panic!("it is YAML"));
+    let found = tree.at("/a/0/b~1c").unwrap();
+    assert_eq!((found.to_json().as_str(), found.place.line, found.place.column), ("1.50", 1, 13));
+    assert!(tree.at("/a/1").is_none() && tree.at("/d/x").is_none());
+    assert_eq!(baton_dsl::duration(tree.get("d").unwrap()), Ok(Duration(60_000)));
+    let findings = read("a: 1\na: 2").err().unwrap();
+    assert_eq!((findings[0].code, findings[0].line), ("duplicate-key", 2));
 }
 
 #[test]

@@ -100,6 +100,12 @@ pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 pub const WORKERS_MAX: usize = 10_000;
 pub const FUNCTIONS_PER_WORKER_MAX: usize = 256;
 
+/// Bytes of the schema of a function's input; of a larger one nothing is remembered.
+pub const SCHEMA_BYTES_MAX: usize = 16 * 1024;
+
+/// Functions whose schemas are remembered: 64 MiB at most.
+pub const SCHEMAS_MAX: usize = 4 * 1024;
+
 /// How often the inbox is purged up to what the log has.
 pub const PURGE_EVERY: Duration = Duration::from_secs(10);
 

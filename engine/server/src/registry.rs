@@ -1,13 +1,14 @@
 //! The workers that have announced themselves, and the queues of the functions that they offer.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_nats::{Message, Subscriber};
-use baton_core::{ActivationId, Attempt, Timestamp};
+use baton_core::{ActivationId, Attempt, Timestamp, workflow::Function};
+use baton_dsl::Offer;
 use baton_proto::v1;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -35,6 +36,8 @@ struct Known {
     workers: HashMap<(String, String), Worker>,
     /// Queues that were made: department and function.
     queues: BTreeSet<(String, String)>,
+    /// JSON Schemas of inputs, by department and function: the last that a worker announced.
+    schemas: HashMap<(String, String), Arc<str>>,
 }
 
 struct Worker {
@@ -67,6 +70,16 @@ impl Registry {
         known.workers.iter().any(|((found, _), worker)| {
             found == department && worker.is_live() && worker.functions.contains(function)
         })
+    }
+
+    /// What is known of a function's arguments.
+    pub fn offer(&self, function: &Function) -> Offer {
+        let (department, name) = (function.department.to_string(), function.name.to_string());
+        if !self.serves(&department, &name) {
+            return Offer::None;
+        }
+        let schema = self.known().schemas.get(&(department, name)).cloned();
+        schema.map_or(Offer::Anything, Offer::Schema)
     }
 
     /// All functions that a live worker offers, as `department.function`.
@@ -126,8 +139,12 @@ impl Registry {
         if subject.strip_prefix("baton.announce.") != Some(&department) {
             return refuse("wrong-department", "the subject is of another department".into());
         }
-        let functions: BTreeSet<_> =
-            announcement.functions.into_iter().map(|offer| offer.name).collect();
+        let schemas: BTreeMap<_, _> = announcement
+            .functions
+            .into_iter()
+            .map(|offer| (offer.name, offer.input_schema))
+            .collect();
+        let functions: BTreeSet<_> = schemas.keys().cloned().collect();
         let names = functions.iter().chain([&department, &announcement.worker]);
         if let Some(bad) = names.into_iter().find(|name| !is_name(name)) {
             let error = format!(
@@ -158,9 +175,12 @@ impl Registry {
         });
         let queues = queues.collect();
         let mut known = self.known();
-        known.workers.retain(|_, worker| worker.is_live());
+        known.forget_silent();
         if known.workers.len() >= limits::WORKERS_MAX {
             return refuse("too-many-workers", "10,000 workers have announced themselves".into());
+        }
+        for (function, schema) in schemas {
+            known.describe((department.clone(), function), &schema);
         }
         let worker = Worker {
             build: announcement.build,
@@ -173,6 +193,33 @@ impl Registry {
             tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
         }
         v1::AnnouncementReply { queues, announce_every_ms: every, ..Default::default() }
+    }
+}
+
+impl Known {
+    /// Takes the schema of a function's input; an empty one, or one that is too large, says nothing.
+    fn describe(&mut self, function: (String, String), schema: &str) {
+        if schema.is_empty() || schema.len() > limits::SCHEMA_BYTES_MAX {
+            self.schemas.remove(&function);
+        } else if self.schemas.get(&function).is_none_or(|known| **known != *schema)
+            && (self.schemas.len() < limits::SCHEMAS_MAX || self.schemas.contains_key(&function))
+        {
+            self.schemas.insert(function, Arc::from(schema));
+        }
+    }
+
+    /// Forgets what nobody offers any more.
+    fn forget_silent(&mut self) {
+        let before = self.workers.len();
+        self.workers.retain(|_, worker| worker.is_live());
+        if self.workers.len() < before {
+            let workers = &self.workers;
+            self.schemas.retain(|(department, function), _| {
+                workers.iter().any(|((found, _), worker)| {
+                    found == department && worker.functions.contains(function)
+                })
+            });
+        }
     }
 }
 
@@ -272,5 +319,52 @@ async fn watch_unserved(engine: &Engine) {
             }
             still
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(functions: &[&str], seen: Instant) -> Worker {
+        Worker {
+            build: String::new(),
+            functions: functions.iter().map(ToString::to_string).collect(),
+            seen,
+            seen_at: Timestamp(0),
+        }
+    }
+
+    fn key(function: &str) -> (String, String) {
+        ("erp".into(), function.into())
+    }
+
+    #[test]
+    fn the_last_schema_of_a_function_counts_within_bounds() {
+        let mut known = Known::default();
+        known.describe(key("pay"), "{}");
+        known.describe(key("pay"), "true");
+        assert_eq!(known.schemas[&key("pay")].as_ref(), "true");
+        known.describe(key("pay"), &" ".repeat(limits::SCHEMA_BYTES_MAX + 1));
+        assert!(known.schemas.is_empty(), "nothing is known of it now");
+        for number in 0..=limits::SCHEMAS_MAX {
+            known.describe(key(&number.to_string()), "{}");
+        }
+        assert_eq!(known.schemas.len(), limits::SCHEMAS_MAX);
+        known.describe(key("0"), "true");
+        assert_eq!(known.schemas[&key("0")].as_ref(), "true", "one that is known may change");
+    }
+
+    #[test]
+    fn the_schemas_of_workers_that_fell_silent_are_forgotten() {
+        let now = Instant::now();
+        let mut known = Known::default();
+        known.workers.insert(key("one"), worker(&["pay"], now));
+        let Some(long_ago) = now.checked_sub(limits::ANNOUNCE_EVERY * 4) else { return };
+        known.workers.insert(key("two"), worker(&["pay", "order"], long_ago));
+        known.describe(key("pay"), "{}");
+        known.describe(key("order"), "{}");
+        known.forget_silent();
+        assert_eq!(known.schemas.keys().collect::<Vec<_>>(), [&key("pay")]);
     }
 }

@@ -1,6 +1,9 @@
 //! What workers say of themselves, and ask.
 
-use baton_proto::v1::{Announcement, AnnouncementReply, AttemptQuery, FunctionOffer};
+use baton_proto::v1::{
+    Announcement, AnnouncementReply, AttemptQuery, DeployRequest, Diagnostic, FunctionOffer,
+    ValidateRequest,
+};
 use baton_tests::{Setup, World};
 use futures::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
@@ -49,6 +52,41 @@ async fn an_announcement_that_cannot_be_is_refused() {
 
     let reply = announce(&world, office, announcement("w", &["ask"])).await;
     assert_eq!((reply.code.as_str(), reply.queues.len()), ("", 1));
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_fit_what_its_worker_announced_is_mentioned() {
+    let world = World::begin(Setup::default()).await.unwrap();
+    let schema = r#"{"type":"object","properties":{"amount":{"type":"integer"}}}"#;
+    let offer = FunctionOffer {
+        name: "pay".to_owned(),
+        input_schema: schema.to_owned(),
+        ..Default::default()
+    };
+    let announcement = Announcement {
+        worker: "w".to_owned(),
+        department: "office".to_owned(),
+        functions: vec![offer],
+        ..Default::default()
+    };
+    let reply = announce(&world, "baton.announce.office", announcement.encode_to_vec()).await;
+    assert_eq!(reply.code, "");
+
+    let source = "document: { dsl: '1.0.3', namespace: office, name: p, version: '1.0.0' }\n\
+        do:\n- pay: { call: pay, with: { amount: two } }\n- post: { call: post }\n";
+    let codes = |found: Vec<Diagnostic>| {
+        found.into_iter().map(|found| (found.code, found.line)).collect::<Vec<_>>()
+    };
+    let mismatch = ("argument-mismatch".to_owned(), 3);
+    let mut definitions = world.api.definitions.clone();
+    let checked = definitions.validate(ValidateRequest { source: source.to_owned() }).await;
+    let checked = checked.unwrap().into_inner();
+    assert!(checked.valid);
+    assert_eq!(codes(checked.diagnostics), [mismatch.clone(), ("unserved-function".to_owned(), 4)]);
+    let deployed = definitions.deploy(DeployRequest { source: source.to_owned() }).await;
+    let warnings = deployed.unwrap().into_inner().warnings;
+    assert_eq!(codes(warnings), [mismatch], "a workflow may be deployed before its workers start");
     world.end().await.unwrap();
 }
 

@@ -106,7 +106,16 @@ fn history(id: &str) -> Vec<HistoryEvent> {
 
 fn diagnostics(source: &str) -> Vec<Diagnostic> {
     if source.contains("document") {
-        return Vec::new();
+        let unserved = source.contains("unserved").then(|| Diagnostic {
+            severity: Severity::Warning.into(),
+            code: "unserved-function".into(),
+            message: "no worker offers `n.unserved` now".into(),
+            line: 3,
+            column: 14,
+            hint: "start its worker, or correct the name".into(),
+            ..Diagnostic::default()
+        });
+        return unserved.into_iter().collect();
     }
     vec![Diagnostic {
         severity: Severity::Error.into(),
@@ -144,7 +153,8 @@ impl DefinitionService for Engine {
         request: Request<ValidateRequest>,
     ) -> Result<Response<ValidateResponse>, Status> {
         let diagnostics = diagnostics(&request.into_inner().source);
-        Ok(Response::new(ValidateResponse { valid: diagnostics.is_empty(), diagnostics }))
+        let valid = !diagnostics.iter().any(|found| found.severity() == Severity::Error);
+        Ok(Response::new(ValidateResponse { valid, diagnostics }))
     }
 
     async fn get_definition(

@@ -1,7 +1,13 @@
 //! The program from outside, against a small engine that speaks the API.
 
 #[cfg(test)]
+mod diagrams;
+#[cfg(test)]
 mod engine;
+#[cfg(test)]
+mod lint;
+#[cfg(test)]
+mod scenarios;
 
 use std::process::{Output, Stdio};
 
@@ -27,6 +33,11 @@ async fn baton_given(url: &str, words: &[&str], stdin: &str) -> (i32, String, St
 /// The same with an engine of its own.
 async fn baton(words: &[&str]) -> (i32, String, String) {
     baton_given(&engine::serve().await.to_string(), words, "").await
+}
+
+/// The same where no engine can be reached: port 1 is privileged and unused.
+async fn offline(words: &[&str], stdin: &str) -> (i32, String, String) {
+    baton_given("127.0.0.1:1", words, stdin).await
 }
 
 #[tokio::test]
@@ -90,14 +101,13 @@ async fn a_refusal_is_status_two_with_its_stable_code() {
 
 #[tokio::test]
 async fn without_an_engine_it_says_what_to_start() {
-    // Port 1 is privileged and unused.
-    let (status, _, err) = baton_given("127.0.0.1:1", &["list"], "").await;
+    let (status, _, err) = offline(&["list"], "").await;
     assert_eq!(status, 1);
     assert!(
         err.contains("no engine answers at http://127.0.0.1:1") && err.contains("baton dev"),
         "{err}"
     );
-    let (status, out, _) = baton_given("127.0.0.1:1", &["doctor", "-o", "json"], "").await;
+    let (status, out, _) = offline(&["doctor", "-o", "json"], "").await;
     assert_eq!(status, 1);
     assert!(out.contains("\"reachable\":false"), "{out}");
 }
@@ -152,22 +162,14 @@ async fn show_links_to_the_trace() {
 }
 
 #[tokio::test]
-async fn lint_points_at_the_place_and_deploy_does_too() {
+async fn a_refused_deployment_points_at_the_place() {
     let url = engine::serve().await.to_string();
-    let (status, out, _) = baton_given(&url, &["lint", "-"], "nonsense: 1").await;
-    assert_eq!(
-        out,
-        "<stdin>:1:1: error missing-key: a workflow has a `document`\n    hint: begin with `document:`\n"
-    );
-    assert_eq!(status, 1);
-    assert_eq!(
-        baton_given(&url, &["lint", "-"], "document: {}").await,
-        (0, "<stdin> is well\n".into(), String::new())
-    );
     let (status, _, err) = baton_given(&url, &["deploy", "-"], "nonsense: 1").await;
     assert_eq!(status, 2);
     assert!(
-        err.contains("<stdin>:1:1: error missing-key") && err.contains("(invalid-workflow)"),
+        err.contains("<stdin>:1:1: error missing-key")
+            && err.contains("    1 | nonsense: 1\n      | ^\n")
+            && err.contains("(invalid-workflow)"),
         "{err}"
     );
     let (status, _, err) = baton_given(&url, &["deploy", "-", "-o", "json"], "nonsense: 1").await;
@@ -189,7 +191,10 @@ async fn doctor_says_what_is_wrong() {
 
 #[tokio::test]
 async fn a_completion_script_is_made_without_an_engine() {
-    let (status, out, _) = baton_given("127.0.0.1:1", &["completion", "bash"], "").await;
+    let (status, out, _) = offline(&["completion", "bash"], "").await;
     assert_eq!(status, 0);
-    assert!(out.contains("_baton()"), "{out}");
+    for word in ["_baton()", "diagram", "--short", "lint", "--engine", "junit sarif"] {
+        let word = word.split(' ').all(|word| out.contains(word));
+        assert!(word, "{out}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `DefinitionService`.
 
-use baton_dsl::{Diagnostic, Severity};
+use baton_dsl::{Compiled, Diagnostic, Offer, Severity, check_arguments};
 use baton_proto::v1::{self, definition_service_server::DefinitionService};
 use tonic::{Request, Response, Status};
 
@@ -85,10 +85,17 @@ impl DefinitionService for Api {
         if created {
             tracing::info!(workflow = %definition.name().name, version = %definition.name().version, "A workflow was deployed");
         }
+        // A workflow may be deployed before its workers start, so that nobody serves a function is no news here.
+        let of_calls = check_arguments(&definition.workflow, &definition.source, |function| {
+            match self.engine.registry.offer(function) {
+                Offer::None => Offer::Anything,
+                offer @ (Offer::Anything | Offer::Schema(_)) => offer,
+            }
+        });
         Ok(Response::new(v1::DeployResponse {
             definition: Some(show(&definition, false)),
             created,
-            warnings: warnings.iter().map(diagnostic).collect(),
+            warnings: warnings.iter().chain(&of_calls).map(diagnostic).collect(),
         }))
     }
 
@@ -98,7 +105,14 @@ impl DefinitionService for Api {
     ) -> Result<Response<v1::ValidateResponse>, Status> {
         let source = request.into_inner().source;
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
-        let diagnostics = baton_dsl::lint(&source);
+        let diagnostics = match baton_dsl::compile(&source) {
+            Ok(Compiled { workflow, warnings, .. }) => {
+                let registry = &self.engine.registry;
+                let of_calls = check_arguments(&workflow, &source, |f| registry.offer(f));
+                warnings.into_iter().chain(of_calls).collect()
+            }
+            Err(findings) => findings,
+        };
         Ok(Response::new(v1::ValidateResponse {
             valid: !diagnostics.iter().any(definitions::is_error),
             diagnostics: diagnostics.iter().map(diagnostic).collect(),
