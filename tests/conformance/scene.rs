@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use baton_proto::v1::{
-    CancelRequest, Definition, DeployRequest, Diagnostic, Error, Instance, ResumeRequest,
-    StartRequest, Status, SuspendRequest, ValidateRequest,
+    CancelRequest, Definition, DeployRequest, Diagnostic, Error, Instance, ListRequest,
+    ResumeRequest, StartRequest, Status, SuspendRequest, ValidateRequest,
 };
 use baton_tests::{eventually, world};
 use cucumber::World;
@@ -37,6 +37,7 @@ enum Outcome {
     Nothing,
     /// The document does not deploy.
     Undeployed(tonic::Status),
+    Deployed(Definition),
     /// It deploys, but does not take this input.
     Unstarted(tonic::Status),
     Started(String),
@@ -69,39 +70,61 @@ impl Scene {
         Ok(())
     }
 
-    pub(crate) async fn start(&mut self) -> Result<()> {
-        self.outcome = match self.deploy().await? {
-            Ok(definition) => self.start_of(definition).await?,
+    pub(crate) async fn deploy(&mut self) -> Result<()> {
+        let request = DeployRequest { source: self.source.clone() };
+        self.outcome = match self.stage()?.api.definitions.clone().deploy(request).await {
+            Ok(answer) => {
+                let definition = answer.into_inner().definition;
+                Outcome::Deployed(definition.context("what is deployed has a definition")?)
+            }
             Err(refusal) => Outcome::Undeployed(refusal),
         };
         Ok(())
     }
 
-    async fn deploy(&self) -> Result<Result<Definition, tonic::Status>> {
-        let request = DeployRequest { source: self.source.clone() };
-        match self.stage()?.api.definitions.clone().deploy(request).await {
-            Ok(answer) => Ok(Ok(answer.into_inner().definition.context("what was deployed")?)),
-            Err(refusal) => Ok(Err(refusal)),
-        }
-    }
-
-    async fn start_of(&self, definition: Definition) -> Result<Outcome> {
+    /// Does nothing when the document was refused.
+    pub(crate) async fn start(&mut self) -> Result<()> {
+        self.deploy().await?;
+        let Outcome::Deployed(definition) = &self.outcome else { return Ok(()) };
         let request = StartRequest {
-            namespace: definition.namespace,
-            name: definition.name,
-            version: definition.version,
+            namespace: definition.namespace.clone(),
+            name: definition.name.clone(),
+            version: definition.version.clone(),
             input: self.input.clone(),
             ..StartRequest::default()
         };
-        Ok(match self.stage()?.api.workflows.clone().start(request).await {
+        self.outcome = match self.stage()?.api.workflows.clone().start(request).await {
             Ok(started) => Outcome::Started(started.into_inner().id),
             Err(refusal) => Outcome::Unstarted(refusal),
-        })
+        };
+        Ok(())
+    }
+
+    /// Waits until so many instances have started by themselves, and goes on with the first.
+    pub(crate) async fn starts_itself(&mut self, count: usize, deadline: Duration) -> Result<()> {
+        let Outcome::Deployed(definition) = &self.outcome else {
+            bail!("the workflow was not deployed: {:?}", self.outcome)
+        };
+        let request = ListRequest {
+            namespace: definition.namespace.clone(),
+            name: definition.name.clone(),
+            ..ListRequest::default()
+        };
+        let api = &self.stage()?.api;
+        let what = format!("{count} instances start");
+        let found = eventually(deadline, &what, async || {
+            let mut found = api.list(request.clone()).await?;
+            found.retain(|instance| instance.version == definition.version);
+            Ok((found.len() >= count).then_some(found))
+        });
+        let first = found.await?.pop().context("at least one was wanted")?;
+        self.outcome = Outcome::Started(first.id);
+        Ok(())
     }
 
     fn id(&self) -> Result<&str> {
         match &self.outcome {
-            Outcome::Nothing => bail!("the workflow was not executed"),
+            Outcome::Nothing | Outcome::Deployed(_) => bail!("the workflow was not executed"),
             Outcome::Undeployed(refusal) => bail!("the document is refused: {}", refusal.message()),
             Outcome::Unstarted(refusal) => bail!("the start is refused: {}", refusal.message()),
             Outcome::Started(id) => Ok(id),

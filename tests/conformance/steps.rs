@@ -1,5 +1,7 @@
 //! The sentences that a scenario is made of: first those of the language's conformance kit, then our own.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use baton_proto::v1::{Diagnostic, Status};
 use cucumber::gherkin::Step;
@@ -181,6 +183,16 @@ async fn task_faults_with(scene: &mut Scene, step: &Step, task: String) -> Said 
 #[given("another workflow is deployed:")]
 async fn another_workflow(scene: &mut Scene, step: &Step) -> Said {
     async { scene.deploy_other(text(step)?).await }.await.tell()
+}
+
+#[when("the workflow is deployed")]
+async fn deployed(scene: &mut Scene) -> Said {
+    scene.deploy().await.tell()
+}
+
+#[then(regex = r"^(\d+) instances of the workflow should be started within (\d+) ms$")]
+async fn starts_itself(scene: &mut Scene, count: usize, ms: u64) -> Said {
+    scene.starts_itself(count, Duration::from_millis(ms)).await.tell()
 }
 
 #[when("the workflow is started")]

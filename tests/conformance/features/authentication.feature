@@ -138,6 +138,8 @@ Feature: Authentication
       namespace: default
       name: the-secret-that-holds-a-policy-goes-by-i
       version: '1.0.0'
+    use:
+      secrets: [ pets ]
     do:
       - get:
           call: http
@@ -148,10 +150,6 @@ Feature: Authentication
               authentication:
                 basic:
                   use: pets
-    """
-    And given the workflow input is:
-    """yaml
-    name: ada
     """
     When the workflow is started
     Then get should ask 'default.http' for:

@@ -149,10 +149,31 @@ Feature: The document
     do:
       - one:
           set: { a: 1 }
-    x-vendor: something
+    timout: { after: PT1S }
     """
     When the workflow is executed
-    Then the workflow should be refused with 'unknown-key' at '/x-vendor'
+    Then the workflow should be refused with 'unknown-key' at '/timout'
+
+  @pending @row-4
+  Scenario: A key of the root that begins with x- is free
+    Given a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: a-key-of-the-root-that-begins-with-x-is
+      version: '1.0.0'
+    x-vendor:
+      colour: red
+    do:
+      - tell:
+          set: ${ $workflow.definition["x-vendor"] }
+    """
+    When the workflow is executed
+    Then the workflow should complete with output:
+    """yaml
+    colour: red
+    """
 
   @row-4
   Scenario: A key of a task that the language does not know is refused

@@ -12,12 +12,12 @@ Feature: Extensions
       version: '1.0.0'
     use:
       extensions:
-        - count:
+        - watch:
             extend: set
             before:
-              - more: { call: lab.add, with: { n: '${ .n }' } }
+              - earlier: { call: lab.echo, with: { task: before } }
             after:
-              - evenMore: { call: lab.add, with: { n: '${ .n }' } }
+              - later: { call: lab.echo, with: { task: after } }
     do:
       - pass:
           set: { n: '${ .n * 10 }' }
@@ -29,10 +29,45 @@ Feature: Extensions
     When the workflow is executed
     Then the workflow should complete with output:
     """yaml
-    n: 21
+    n: 10
     """
-    And more should run before pass
-    And evenMore should run after pass
+    And earlier should run before pass
+    And later should run after pass
+    And earlier should complete
+    And later should complete
+
+  @pending @row-16 @trap-extension-data
+  Scenario: What runs before and after a task leaves the data alone
+    Given a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: what-runs-before-and-after-a-task-leaves
+      version: '1.0.0'
+    use:
+      extensions:
+        - watch:
+            extend: call
+            before:
+              - earlier: { set: { n: 100 } }
+            after:
+              - later: { set: { n: 200 } }
+    do:
+      - add:
+          call: lab.add
+          with: { n: '${ .n }' }
+    """
+    And given the workflow input is:
+    """yaml
+    n: 1
+    """
+    When the workflow is executed
+    Then the workflow should complete with output:
+    """yaml
+    n: 2
+    """
+    And later should run last
 
   @pending @row-16
   Scenario: An exit before a task leaves it out
@@ -103,10 +138,10 @@ Feature: Extensions
       version: '1.0.0'
     use:
       extensions:
-        - count:
+        - watch:
             extend: all
             before:
-              - more: { set: { n: '${ .n + 1 }' } }
+              - earlier: { set: { n: 100 } }
     do:
       - pass:
           set: { n: '${ .n * 10 }' }
@@ -118,9 +153,9 @@ Feature: Extensions
     When the workflow is executed
     Then the workflow should complete with output:
     """yaml
-    n: 20
+    n: 10
     """
-    And more should run 1 times
+    And earlier should run 1 times
 
   @pending @row-15
   Scenario: A call is extended by the kind of its task
@@ -133,10 +168,10 @@ Feature: Extensions
       version: '1.0.0'
     use:
       extensions:
-        - mark:
+        - watch:
             extend: call
             after:
-              - marked: { set: { called: true } }
+              - later: { set: { seen: true } }
     do:
       - quiet:
           set: { n: 1 }
@@ -147,9 +182,9 @@ Feature: Extensions
     When the workflow is executed
     Then the workflow should complete with output:
     """yaml
-    called: true
+    n: 2
     """
-    And marked should run 1 times
+    And later should run 1 times
 
   @pending @row-15 @trap-extend-composite
   Scenario: Composite means the tasks do and fork
@@ -162,10 +197,10 @@ Feature: Extensions
       version: '1.0.0'
     use:
       extensions:
-        - mark:
+        - watch:
             extend: composite
             after:
-              - marked: { set: { seen: '${ . }' } }
+              - later: { set: { seen: '${ . }' } }
     do:
       - list:
           do:
@@ -179,6 +214,6 @@ Feature: Extensions
     When the workflow is executed
     Then the workflow should complete with output:
     """yaml
-    seen: [ { n: 2 }, { n: 3 } ]
+    [ { n: 2 }, { n: 3 } ]
     """
-    And marked should run 2 times
+    And later should run 2 times
