@@ -132,8 +132,9 @@ async fn runs_in_order(scene: &mut Scene, one: String, order: String, other: Str
     .tell()
 }
 
+/// Of the last passage: an extended task is entered with what runs before it inside.
 fn place(passages: &[Passage], task: &str) -> Result<usize> {
-    let found = passages.iter().position(|passage| passage.task == task);
+    let found = passages.iter().rposition(|passage| passage.task == task);
     found.with_context(|| format!("{task} did not run"))
 }
 
