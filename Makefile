@@ -5,7 +5,7 @@ CARGO ?= cargo
 INPUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build nats demo test chaos bench bench-scale lint docs clean
+.PHONY: help build nats demo test conformance chaos bench bench-scale lint docs clean
 
 help: ## this list
 	@echo "make demo INPUT=FILE.csv runs the demo on your own purchases; the rest takes no arguments:"
@@ -24,6 +24,10 @@ demo: build ## purchase requisitions from start to payment, with kills in the mi
 # The tests run the programs as processes of their own, so they are built first.
 test: build ## every test, with a real nats-server
 	@nats=$$(deploy/get-nats-server) && BATON_NATS_SERVER="$$nats" $(CARGO) test --workspace
+
+conformance: build ## the language's conformance kit and our scenarios, into target/conformance.json
+	@nats=$$(deploy/get-nats-server) && \
+	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/debug/baton-conformance"
 
 chaos: ## the crash test at full size
 	$(CARGO) build --release --workspace --bins

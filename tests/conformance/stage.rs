@@ -1,0 +1,59 @@
+//! What all scenarios share: a cluster, its workers, and the public services that the scenarios call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use baton_tests::{Api, DEADLINE, Setup, World};
+
+use crate::calls::Calls;
+use crate::web::Web;
+
+/// Cheap to clone; each scenario holds one.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub api: Api,
+    world: Arc<World>,
+    props: Arc<Props>,
+}
+
+#[derive(Debug)]
+struct Props {
+    /// How many workflows were deployed.
+    deployed: AtomicU32,
+    calls: Calls,
+    web: Web,
+}
+
+impl Stage {
+    /// Starts everything and waits until it is there.
+    pub(crate) async fn raise() -> Result<Self> {
+        let world = World::begin(Setup::default()).await?;
+        let web = Web::open().await?;
+        // The standard worker takes this one's place, with the same table of hosts.
+        let calls = Calls::open(&world.cluster.nats.url(), web.hosts())?;
+        world.api.served(&["default.http", "default.openapi"], DEADLINE).await?;
+        let api = world.api.clone();
+        let props = Props { deployed: AtomicU32::new(0), calls, web };
+        Ok(Self { api, world: Arc::new(world), props: Arc::new(props) })
+    }
+
+    /// Ends everything in good order.
+    pub(crate) async fn clear(self) -> Result<()> {
+        let Self { world, props, .. } = self;
+        let props = Arc::into_inner(props).context("a scenario still holds the stage")?;
+        props.calls.close().await?;
+        props.web.close().await?;
+        Arc::into_inner(world).context("a scenario still holds the world")?.end().await
+    }
+
+    /// The worker whose functions a scenario can hold.
+    pub(crate) fn lab(&self) -> &baton_tests::Lab {
+        &self.world.lab
+    }
+
+    /// A version that no other scenario deploys: names repeat, and what is deployed never changes.
+    pub(crate) fn version(&self) -> String {
+        format!("1.0.{}", self.props.deployed.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
