@@ -123,6 +123,15 @@ impl History {
             Kind::ErrorCaught(caught) => self.begin_again(caught.activation)?,
             Kind::RetryScheduled(retry) => self.begin_again(retry.activation)?,
             Kind::ForkStarted(_)
+            | Kind::EventEmitted(_)
+            | Kind::EventPublished(_)
+            | Kind::ListenStarted(_)
+            | Kind::EventTaken(_)
+            | Kind::ListenIterated(_)
+            | Kind::ListenIterationEnded(_)
+            | Kind::ChildStarted(_)
+            | Kind::ChildEnded(_)
+            | Kind::ChildCancelled(_)
             | Kind::LoopStarted(_)
             | Kind::LoopIterated(_)
             | Kind::StepFailed(_)

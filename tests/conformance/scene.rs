@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use baton_proto::v1::{
     CancelRequest, Definition, DeployRequest, Diagnostic, Error, Instance, ListRequest,
-    ResumeRequest, StartRequest, Status, SuspendRequest, ValidateRequest,
+    PublishEventRequest, ResumeRequest, StartRequest, Status, SuspendRequest, ValidateRequest,
 };
 use baton_tests::{eventually, world};
 use cucumber::World;
@@ -162,6 +162,18 @@ impl Scene {
     pub(crate) async fn cancel(&self) -> Result<()> {
         let request = CancelRequest { id: self.id()?.to_owned(), reason: "a scenario".to_owned() };
         self.stage()?.api.workflows.clone().cancel(request).await.context("cancel")?;
+        Ok(())
+    }
+
+    /// Publishes an event. Its id counts for this scenario only: the engine knows events of the same source and id.
+    pub(crate) async fn publish(&self, mut event: Value) -> Result<()> {
+        let stage = self.stage()?;
+        let members = event.as_object_mut().context("an event is an object")?;
+        let id = members.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = format!("{}/{id}", stage.version());
+        members.insert("id".to_owned(), id.into());
+        let request = PublishEventRequest { event: event.to_string(), department: String::new() };
+        stage.api.events.clone().publish(request).await.context("publish")?;
         Ok(())
     }
 

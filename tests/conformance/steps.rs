@@ -248,6 +248,11 @@ fn expect_finding(findings: &[Diagnostic], code: &str, pointer: &str) -> Result<
     Ok(())
 }
 
+#[when("this event is published:")]
+async fn published(scene: &mut Scene, step: &Step) -> Said {
+    async { scene.publish(value(step)?).await }.await.tell()
+}
+
 #[then(regex = "^the start should be refused with '(.+)'$")]
 #[expect(clippy::needless_pass_by_value, reason = "cucumber hands over what it has read")]
 fn start_refused(scene: &mut Scene, code: String) -> Said {

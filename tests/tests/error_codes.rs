@@ -15,7 +15,7 @@ struct Section {
     before: &'static [&'static str],
 }
 
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section; 5] = [
     Section {
         heading: "## Requests",
         sources: &[

@@ -100,7 +100,7 @@ impl<'n> Tasks<'n> {
                 self.builder.sink.error("invalid-value", node.place, message);
             }
         }
-        if let Some(node) = own.get("version") {
+        if let Some(node) = self.builder.required(&own, "version") {
             let text = self.builder.string(node, "`version`")?;
             let is_version = text == "latest" || semver::Version::parse(text).is_ok();
             if inside(text).is_none() && !is_version {

@@ -233,7 +233,7 @@ impl<'n> Tasks<'n> {
             .builder
             .members(node, "`errors`", &["with"], &[])
             .and_then(|errors| errors.get("with"));
-        let known = ["type", "status", "instance", "title", "detail"];
+        let known = ["type", "status", "instance", "title", "detail", "details"];
         let Some(with) = with.and_then(|with| self.builder.members(with, "`with`", &known, &[]))
         else {
             return Filter::default();
@@ -243,8 +243,9 @@ impl<'n> Tasks<'n> {
                 .and_then(|node| self.builder.string(node, &format!("`{key}`")))
                 .map(Arc::from)
         };
-        let (kind, instance, title, detail) =
-            (text("type"), text("instance"), text("title"), text("detail"));
+        let (kind, instance, title) = (text("type"), text("instance"), text("title"));
+        // The schema of before spelt it with an s.
+        let detail = text("detail").or_else(|| text("details"));
         let status =
             with.get("status").and_then(|node| self.builder.number(node, "`status`", 100, 599));
         Filter {

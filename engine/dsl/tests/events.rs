@@ -159,7 +159,7 @@ fn a_run_names_its_workflow_and_its_input() {
         child("{ namespace: n, name: w, version: latest, input: '${ . }' }"),
         r#"n/w: {"n":4}"#
     );
-    assert_eq!(child("{ namespace: n, name: w }"), r#"n/w: {"n":4}"#);
+    assert_eq!(child("{ namespace: n, name: w, version: 2.0.0 }"), r#"n/w:2.0.0 {"n":4}"#);
 }
 
 #[test]
@@ -216,13 +216,23 @@ fn mistakes_are_found_where_they_stand() {
         66,
     );
     finds("- a: { run: { await: true } }", "missing-key", 1, 13);
-    finds("- a: { run: { workflow: { namespace: n } } }", "missing-key", 1, 25);
     finds(
         "- a: { run: { workflow: { namespace: n, name: m, version: x } } }",
         "invalid-value",
         1,
         59,
     );
-    finds("- a: { run: { workflow: { namespace: n, name: m, input: 5 } } }", "invalid-type", 1, 57);
-    finds("- a: { run: { workflow: { namespace: n, name: m }, await: 1 } }", "invalid-type", 1, 59);
+    finds("- a: { run: { workflow: { namespace: n, name: m } } }", "missing-key", 1, 25);
+    finds(
+        "- a: { run: { workflow: { namespace: n, name: m, version: 1.0.0, input: 5 } } }",
+        "invalid-type",
+        1,
+        73,
+    );
+    finds(
+        "- a: { run: { workflow: { namespace: n, name: m, version: 1.0.0 }, await: 1 } }",
+        "invalid-type",
+        1,
+        75,
+    );
 }

@@ -1,7 +1,7 @@
 Feature: Authentication
   Policies go to the worker, which applies them.
 
-  @pending @row-96
+  @row-96
   Scenario: A name and a password are sent
     Given a workflow with definition:
     """yaml
@@ -32,7 +32,7 @@ Feature: Authentication
     { authenticated: true, user: ada }
     """
 
-  @pending @row-96
+  @row-96
   Scenario: A wrong password is an error with status 401
     Given a workflow with definition:
     """yaml
@@ -60,7 +60,7 @@ Feature: Authentication
     status: 401
     """
 
-  @pending @row-96
+  @row-96
   Scenario: A bearer token is sent
     Given a workflow with definition:
     """yaml
@@ -92,7 +92,7 @@ Feature: Authentication
     Bearer abc
     """
 
-  @pending @row-96
+  @row-96
   Scenario: A digest policy goes to the worker
     Given a workflow with definition:
     """yaml
@@ -129,7 +129,7 @@ Feature: Authentication
           password: secret
     """
 
-  @pending @row-96
+  @row-96
   Scenario: The secret that holds a policy goes by its name
     Given a workflow with definition:
     """yaml
@@ -162,7 +162,7 @@ Feature: Authentication
           use: pets
     """
 
-  @pending @row-97
+  @row-97
   Scenario: An oauth2 policy goes to the worker
     Given a workflow with definition:
     """yaml
@@ -205,7 +205,7 @@ Feature: Authentication
           audiences: [ runtime ]
     """
 
-  @pending @row-98
+  @row-98
   Scenario: An oidc policy goes to the worker
     Given a workflow with definition:
     """yaml

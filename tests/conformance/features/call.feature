@@ -1,7 +1,7 @@
 Feature: Calls
   Work for others: each call is a step for a worker of the document's department.
 
-  @pending @row-46
+  @row-46
   Scenario: A request carries method, headers, query and body
     Given a workflow with definition:
     """yaml
@@ -39,7 +39,7 @@ Feature: Calls
     header: A-7
     """
 
-  @pending @row-46
+  @row-46
   Scenario: The raw output of a request is base64
     Given a workflow with definition:
     """yaml
@@ -62,7 +62,7 @@ Feature: Calls
     cGxhaW4gdGV4dA==
     """
 
-  @pending @row-46
+  @row-46
   Scenario: A status outside of the 200s is a communication error with that status
     Given a workflow with definition:
     """yaml
@@ -86,7 +86,7 @@ Feature: Calls
     instance: /do/0/get
     """
 
-  @pending @row-46
+  @row-46
   Scenario: A redirection is an error unless it is asked for
     Given a workflow with definition:
     """yaml
@@ -123,7 +123,7 @@ Feature: Calls
     304
     """
 
-  @pending @row-47
+  @row-47
   Scenario: An operation is called by its description
     Given a workflow with definition:
     """yaml
@@ -160,7 +160,7 @@ Feature: Calls
     parameters: { status: sold }
     """
 
-  @pending @row-48
+  @row-48
   Scenario: A remote procedure is a step of the department
     Given a workflow with definition:
     """yaml
@@ -197,7 +197,7 @@ Feature: Calls
     arguments: { name: Ada }
     """
 
-  @pending @row-49
+  @row-49
   Scenario: A message to publish is a step of the department
     Given a workflow with definition:
     """yaml
@@ -234,7 +234,7 @@ Feature: Calls
       headers: { trace: a }
     """
 
-  @pending @row-50
+  @row-50
   Scenario: A subscription is a step of the department
     Given a workflow with definition:
     """yaml
@@ -263,7 +263,7 @@ Feature: Calls
     subscription: { consume: { amount: 2 } }
     """
 
-  @pending @row-51
+  @row-51
   Scenario: A message to an agent is a step of the department
     Given a workflow with definition:
     """yaml
@@ -295,7 +295,7 @@ Feature: Calls
     parameters: { message: { parts: [ { kind: text, text: why } ] } }
     """
 
-  @pending @row-52 @trap-mcp
+  @row-52 @trap-mcp
   Scenario: A call of the model context protocol is a step of the department
     Given a workflow with definition:
     """yaml
@@ -469,7 +469,7 @@ Feature: Calls
     When the workflow is executed
     Then the workflow should be refused with 'unsupported' at '/do/0/ask/call'
 
-  @pending @row-100
+  @row-100
   Scenario: An endpoint is a text, an expression or an object
     Given a workflow with definition:
     """yaml

@@ -154,7 +154,7 @@ Feature: The document
     When the workflow is executed
     Then the workflow should be refused with 'unknown-key' at '/timout'
 
-  @pending @row-4
+  @row-4
   Scenario: A key of the root that begins with x- is free
     Given a workflow with definition:
     """yaml

@@ -77,7 +77,7 @@ Feature: Errors
     mended: true
     """
 
-  @pending @row-79 @trap-filter-detail
+  @row-79 @trap-filter-detail
   Scenario: The older spelling of the detail is taken, too
     Given a workflow with definition:
     """yaml
@@ -579,7 +579,7 @@ Feature: Errors
     status: 503
     """
 
-  @pending @row-90 @trap-error-uris
+  @row-90 @trap-error-uris
   Scenario Outline: A standard error is taken under the URIs of the text of the specification, too
     Given a workflow with definition:
     """yaml

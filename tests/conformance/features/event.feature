@@ -1,7 +1,7 @@
 Feature: Events
   Events that workflows publish and wait for.
 
-  @pending @row-56
+  @row-56
   Scenario: An event is published, and is the output
     Given a workflow with definition:
     """yaml
@@ -35,7 +35,7 @@ Feature: Events
     A-7
     """
 
-  @pending @row-56 @trap-event-source
+  @row-56 @trap-event-source
   Scenario: An event without an id and a source gets both
     Given a workflow with definition:
     """yaml
@@ -54,7 +54,7 @@ Feature: Events
     When the workflow is executed
     Then the workflow output should have properties 'id', 'source', 'time'
 
-  @pending @row-61
+  @row-61
   Scenario: One event ends the wait, and its data is the output
     Given a workflow with definition:
     """yaml
@@ -93,7 +93,7 @@ Feature: Events
     [ { n: 2 } ]
     """
 
-  @pending @row-62
+  @row-62
   Scenario: Any of several events ends the wait
     Given a workflow with definition:
     """yaml
@@ -125,7 +125,7 @@ Feature: Events
     [ { n: 1 } ]
     """
 
-  @pending @row-63
+  @row-63
   Scenario: Events are gathered until a condition holds
     Given a workflow with definition:
     """yaml
@@ -165,7 +165,7 @@ Feature: Events
     [ { n: 1 }, { n: 2 } ]
     """
 
-  @pending @row-63
+  @row-63
   Scenario: The event that ends the wait is not in the output
     Given a workflow with definition:
     """yaml
@@ -207,7 +207,7 @@ Feature: Events
     [ { n: 1 } ]
     """
 
-  @pending @row-64
+  @row-64
   Scenario: All events must come, in whatever order
     Given a workflow with definition:
     """yaml
@@ -244,7 +244,7 @@ Feature: Events
     """
     Then the workflow should complete
 
-  @pending @row-65
+  @row-65
   Scenario: An event may be read with its envelope
     Given a workflow with definition:
     """yaml
@@ -276,7 +276,7 @@ Feature: Events
     com.example.conformance.envelope.v1
     """
 
-  @pending @row-66
+  @row-66
   Scenario: Each event runs a list
     Given a workflow with definition:
     """yaml
@@ -319,7 +319,7 @@ Feature: Events
     Then the workflow should complete
     And note should run 2 times
 
-  @pending @row-67 @trap-filter-text
+  @row-67 @trap-filter-text
   Scenario: An attribute of a filter is an expression, a pattern or a text
     Given a workflow with definition:
     """yaml
@@ -334,7 +334,7 @@ Feature: Events
             to:
               one:
                 with:
-                  type: com\.example\.conformance\..*
+                  type: ^com\.example\.conformance\..*
                   subject: ${ . == $workflow.input.order }
     """
     And given the workflow input is:
@@ -366,14 +366,14 @@ Feature: Events
     [ { n: 2 } ]
     """
 
-  @pending @row-68 @trap-correlate-buffer
-  Scenario: An event that came before the wait does not count, and a key must be the same
+  @row-68
+  Scenario: A key of an event must be the same
     Given a workflow with definition:
     """yaml
     document:
       dsl: '1.0.3'
       namespace: default
-      name: an-event-that-came-before-the-wait-does
+      name: a-key-of-an-event-must-be-the-same
       version: '1.0.0'
     do:
       - hear:
@@ -411,4 +411,81 @@ Feature: Events
     Then the workflow should complete with output:
     """yaml
     [ { order: A-7 } ]
+    """
+
+  @row-68 @trap-correlate-buffer
+  Scenario: An event with a key that came before the wait is kept for it
+    Given a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: an-event-with-a-key-that-came-before-the
+      version: '1.0.0'
+    do:
+      - hold:
+          call: lab.hold
+          with: { name: kept }
+      - hear:
+          listen:
+            to:
+              one:
+                with: { type: com.example.conformance.kept.v1 }
+                correlate:
+                  order:
+                    from: .data.order
+                    expect: ${ $workflow.input.order }
+    """
+    And given the workflow input is:
+    """yaml
+    order: A-7
+    """
+    When the workflow is started
+    And the worker holds 'kept'
+    When this event is published:
+    """yaml
+    specversion: '1.0'
+    id: '1'
+    source: https://example.com/conformance
+    type: com.example.conformance.kept.v1
+    data: { order: A-7 }
+    """
+    When the worker lets 'kept' go
+    Then the workflow should complete with output:
+    """yaml
+    [ { order: A-7 } ]
+    """
+
+  @row-66 @trap-foreach-input
+  Scenario: The list of a foreach gets the event as its input
+    Given a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: the-list-of-a-foreach-gets-the-event
+      version: '1.0.0'
+    do:
+      - hear:
+          listen:
+            to:
+              any:
+                - with: { type: com.example.conformance.eachInput.v1 }
+          foreach:
+            do:
+              - note: { set: { seen: '${ .n }' } }
+    """
+    When the workflow is started
+    Then the workflow should be waiting
+    When this event is published:
+    """yaml
+    specversion: '1.0'
+    id: '1'
+    source: https://example.com/conformance
+    type: com.example.conformance.eachInput.v1
+    data: { n: 1 }
+    """
+    Then the workflow should complete with output:
+    """yaml
+    [ { seen: 1 } ]
     """

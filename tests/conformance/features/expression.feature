@@ -284,7 +284,7 @@ Feature: Expressions
     text: '${ 1 + 1 }'
     """
 
-  @pending @row-45
+  @row-45
   Scenario: A URI template takes names of the input
     Given a workflow with definition:
     """yaml
@@ -312,7 +312,7 @@ Feature: Expressions
     /anything/a%20b/
     """
 
-  @pending @row-45
+  @row-45
   Scenario: A value that is no scalar is an expression error in a URI template
     Given a workflow with definition:
     """yaml

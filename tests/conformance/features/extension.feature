@@ -1,7 +1,7 @@
 Feature: Extensions
   Tasks that run around others.
 
-  @pending @row-14 @row-16
+  @row-14 @row-16
   Scenario: Tasks run before and after every task that is extended
     Given a workflow with definition:
     """yaml
@@ -36,7 +36,7 @@ Feature: Extensions
     And earlier should complete
     And later should complete
 
-  @pending @row-16 @trap-extension-data
+  @row-16 @trap-extension-data
   Scenario: What runs before and after a task leaves the data alone
     Given a workflow with definition:
     """yaml
@@ -69,7 +69,7 @@ Feature: Extensions
     """
     And later should run last
 
-  @pending @row-16
+  @row-16
   Scenario: An exit before a task leaves it out
     Given a workflow with definition:
     """yaml
@@ -98,7 +98,7 @@ Feature: Extensions
     mocked: true
     """
 
-  @pending @row-16
+  @row-16
   Scenario: An extension whose condition does not hold changes nothing
     Given a workflow with definition:
     """yaml
@@ -127,7 +127,7 @@ Feature: Extensions
     mock: false
     """
 
-  @pending @row-16
+  @row-16
   Scenario: The tasks of an extension are not extended
     Given a workflow with definition:
     """yaml
@@ -157,7 +157,7 @@ Feature: Extensions
     """
     And earlier should run 1 times
 
-  @pending @row-15
+  @row-15
   Scenario: A call is extended by the kind of its task
     Given a workflow with definition:
     """yaml
@@ -186,7 +186,7 @@ Feature: Extensions
     """
     And later should run 1 times
 
-  @pending @row-15 @trap-extend-composite
+  @row-15 @trap-extend-composite
   Scenario: Composite means the tasks do and fork
     Given a workflow with definition:
     """yaml

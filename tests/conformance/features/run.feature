@@ -1,7 +1,7 @@
 Feature: Run
   Processes and other workflows.
 
-  @pending @row-70
+  @row-70
   Scenario: A container is a step of the department
     Given a workflow with definition:
     """yaml
@@ -35,7 +35,7 @@ Feature: Run
     lifetime: { cleanup: always }
     """
 
-  @pending @row-71
+  @row-71
   Scenario: A script is a step of the department
     Given a workflow with definition:
     """yaml
@@ -66,7 +66,7 @@ Feature: Run
     arguments: [ hello ]
     """
 
-  @pending @row-72 @row-75
+  @row-72 @row-75
   Scenario: A command is a step of the department
     Given a workflow with definition:
     """yaml
@@ -98,7 +98,7 @@ Feature: Run
     return: all
     """
 
-  @pending @row-74 @trap-await-place
+  @row-74 @trap-await-place
   Scenario: Whether to wait is said under run
     Given a workflow with definition:
     """yaml
@@ -121,7 +121,7 @@ Feature: Run
     { command: sleep, await: false }
     """
 
-  @pending @row-73
+  @row-73
   Scenario: Another workflow is run with an input, and gives its output
     Given another workflow is deployed:
     """yaml
@@ -159,7 +159,7 @@ Feature: Run
     n: 2
     """
 
-  @pending @row-73 @trap-subflow-version
+  @row-73 @trap-subflow-version
   Scenario: A workflow to run must name its version
     Given a workflow with definition:
     """yaml

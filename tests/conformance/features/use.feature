@@ -176,7 +176,7 @@ Feature: Reusable parts
     instance: /do/0/slow
     """
 
-  @pending @row-6 @row-99
+  @row-6 @row-99
   Scenario: A named authentication policy goes to the worker in full
     Given a workflow with definition:
     """yaml
@@ -217,7 +217,7 @@ Feature: Reusable parts
           password: secret
     """
 
-  @pending @row-11 @row-39
+  @row-11 @row-39
   Scenario: A secret that the worker does not have is an authorization error
     Given a workflow with definition:
     """yaml

@@ -11,7 +11,7 @@ const PARENT: &str = "- one:
       workflow: { namespace: lab, name: child, version: '1.0.0', input: { n: '${ .n }' } }
 - two:
     run:
-      workflow: { namespace: lab, name: child, input: { n: '${ .n }' } }";
+      workflow: { namespace: lab, name: child, version: latest, input: { n: '${ .n }' } }";
 
 /// The instances of `lab/child`, when there are so many: lists follow a moment after.
 async fn children(world: &World, count: usize) -> Vec<Instance> {
@@ -50,7 +50,7 @@ async fn the_fault_of_a_child_is_an_error_that_its_parent_may_catch() {
     let catching = "- try:
     try:
       - run:
-          run: { workflow: { namespace: lab, name: child, input: {} } }
+          run: { workflow: { namespace: lab, name: child, version: latest, input: {} } }
     catch:
       errors: { with: { status: 418 } }
       do:
@@ -58,7 +58,7 @@ async fn the_fault_of_a_child_is_an_error_that_its_parent_may_catch() {
     world.deploy("parent", catching).await.unwrap();
     let parent = world.run("parent", "{}").await.unwrap();
     assert_eq!(parent.output, r#"{"caught":"no"}"#);
-    let missing = "- run:\n    run: { workflow: { namespace: lab, name: nobody, input: {} } }";
+    let missing = "- run:\n    run: { workflow: { namespace: lab, name: nobody, version: latest, input: {} } }";
     world.deploy("missing", missing).await.unwrap();
     let missing = world.run("missing", "{}").await.unwrap();
     assert_eq!(missing.status(), Status::Faulted);
@@ -69,7 +69,7 @@ async fn the_fault_of_a_child_is_an_error_that_its_parent_may_catch() {
 #[tokio::test]
 async fn a_workflow_that_runs_itself_comes_to_an_end() {
     let world = World::begin(Setup::default()).await.unwrap();
-    let endless = "- again:\n    run: { workflow: { namespace: lab, name: endless, input: {} } }";
+    let endless = "- again:\n    run: { workflow: { namespace: lab, name: endless, version: latest, input: {} } }";
     world.deploy("endless", endless).await.unwrap();
     let ended = world.run("endless", "{}").await.unwrap();
     assert_eq!(ended.status(), Status::Faulted);
@@ -83,9 +83,9 @@ async fn a_cancelled_parent_cancels_what_it_waits_for_and_not_what_it_does_not()
     let hold = "- hold:\n    call: hold\n    with: { name: held }";
     world.deploy("child", hold).await.unwrap();
     let both = "- free:
-    run: { workflow: { namespace: lab, name: child, input: {} }, await: false }
+    run: { workflow: { namespace: lab, name: child, version: latest, input: {} }, await: false }
 - bound:
-    run: { workflow: { namespace: lab, name: child, input: {} } }";
+    run: { workflow: { namespace: lab, name: child, version: latest, input: {} } }";
     world.deploy("parent", both).await.unwrap();
     let id = world.start("parent", "{}").await.unwrap();
     world.lab.begun("held", 2, DEADLINE).await.unwrap();
