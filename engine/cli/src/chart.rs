@@ -269,7 +269,7 @@ mod tests {
                 "pause",
                 Kind::TimerStarted(TimerStarted { activation: 4, fire_at_ms: 2_000 }),
             ),
-            at(2_000, "pause", Kind::TimerFired(TimerFired { activation: 4 })),
+            at(2_000, "pause", Kind::TimerFired(TimerFired { activation: 4, output: None })),
             at(2_000, "pause", completed(4)),
             at(2_000, "mail", Kind::TaskSkipped(TaskSkipped { parent: 0, task: 5, next: None })),
             at(2_000, "", Kind::InstanceCompleted(InstanceCompleted::default())),

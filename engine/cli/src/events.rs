@@ -173,7 +173,9 @@ fn data(event: &HistoryEvent) -> Value {
         Kind::TimerStarted(e) => {
             json!({ "activation": e.activation, "fires_at": time(e.fire_at_ms) })
         }
-        Kind::TimerFired(e) => json!({ "activation": e.activation }),
+        Kind::TimerFired(e) => {
+            json!({ "activation": e.activation, "output": value(e.output.as_ref()) })
+        }
         Kind::LoopStarted(e) => json!({
             "activation": e.activation, "items": e.items.iter().map(|item| value(Some(item))).collect::<Vec<_>>(),
         }),

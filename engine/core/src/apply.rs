@@ -63,7 +63,7 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             get_mut(instance, *activation).phase = Phase::Timer(*fire_at);
             set_ready(instance, *activation, None);
         }
-        Event::TimerFired { activation } => fire(instance, *activation),
+        Event::TimerFired { activation, output } => fire(instance, *activation, output.as_ref()),
         Event::LoopStarted { activation, items } => {
             get_mut(instance, *activation).phase = Phase::Loop { items: items.clone(), next: 0 };
             set_ready(instance, *activation, Some(Ready::Exit));
@@ -316,13 +316,16 @@ fn answer(instance: &mut Instance, id: ActivationId, ready: Ready) {
     set_ready(instance, id, Some(ready));
 }
 
-fn fire(instance: &mut Instance, id: ActivationId) {
+fn fire(instance: &mut Instance, id: ActivationId, output: Option<&Json>) {
     let fired = get_mut(instance, id);
     if let Phase::Try(failed) = &mut fired.phase {
         failed.retry_at = None;
         set_ready(instance, id, Some(Ready::Body));
     } else {
         fired.phase = Phase::Plain;
+        if let Some(output) = output {
+            fired.value = output.clone();
+        }
         answer(instance, id, Ready::Exit);
     }
 }

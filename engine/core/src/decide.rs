@@ -293,11 +293,18 @@ impl<'a> Decision<'a> {
                     Some(attempt) => {
                         Event::StepScheduled { activation: id, attempt, arguments: None }
                     }
-                    None => Event::TimerFired { activation: id },
+                    None => Event::TimerFired { activation: id, output: self.tick_of(id) },
                 };
                 self.record(event);
             }
         }
+    }
+
+    /// The time that a schedule has come to.
+    fn tick_of(&self, id: ActivationId) -> Option<Json> {
+        let at = self.activation(id).phase.due()?;
+        matches!(self.task(id).kind, Kind::Tick { .. })
+            .then(|| Json::from_text(alloc::format!("{}", at.0)))
     }
 
     fn cancel(&mut self, reason: Arc<str>, terminated: bool) {
@@ -333,6 +340,7 @@ fn size(event: &Event) -> usize {
         Event::TaskEntered { raw_input, input, .. } => value(raw_input) + value(input),
         Event::TaskCompleted { output, context, .. } => value(output) + value(context),
         Event::StepScheduled { arguments, .. } => value(arguments),
+        Event::TimerFired { output, .. } => value(output),
         Event::StepCompleted { output, .. } | Event::InstanceCompleted { output } => output.len(),
         Event::LoopStarted { items, .. } => items.iter().map(|item| item.len()).sum(),
         Event::InstanceRerun { input, context, .. } => input.len() + context.len(),
@@ -362,7 +370,6 @@ fn size(event: &Event) -> usize {
         Event::TaskSkipped { .. }
         | Event::StepCancelled { .. }
         | Event::TimerStarted { .. }
-        | Event::TimerFired { .. }
         | Event::LoopIterated { .. }
         | Event::ForkStarted { .. }
         | Event::InstanceResumed

@@ -7,7 +7,7 @@ use crate::{
     id::{ActivationId, Duration, Timestamp},
     instance::Instance,
     json::Json,
-    workflow::{Expression, Matcher, Name, Read, Schema, Workflow},
+    workflow::{Expression, Matcher, Name, Read, Schedule, Schema, Workflow},
 };
 
 /// Evaluates the expressions of the one workflow that it was compiled with. The same question always gets the same
@@ -48,6 +48,16 @@ pub trait Evaluator {
 
     /// The workflow that a `run` names, and its input.
     fn child(&self, expression: Expression, scope: &Scope<'_>) -> Result<(Name, Json), Error>;
+
+    /// The time of a schedule that follows `before`, or the first one since `started`; `None`: there is none. Times that
+    /// were missed by more than the author makes up for are left out.
+    fn tick(
+        &self,
+        schedule: Schedule,
+        before: Option<Timestamp>,
+        started: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error>;
 
     /// Whether the value fits the schema.
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error>;

@@ -51,8 +51,8 @@ pub enum Event {
     StepCancelled { activation: ActivationId, attempt: Attempt },
     /// A `wait` waits.
     TimerStarted { activation: ActivationId, fire_at: Timestamp },
-    /// A `wait` is over, or the next try of a `try` begins.
-    TimerFired { activation: ActivationId },
+    /// A `wait` is over, or the next try of a `try` begins. `output` is absent when it is the task's input.
+    TimerFired { activation: ActivationId, output: Option<Json> },
     /// A `for` has its items.
     LoopStarted { activation: ActivationId, items: Vec<Json> },
     /// The iteration of this index, from 0, begins.

@@ -27,6 +27,10 @@ pub struct Expression(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema(pub u32);
 
+/// Times at which something is due, by their number in the evaluator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule(pub u32);
+
 /// A document, ready to be run.
 #[derive(Clone, Debug)]
 pub struct Workflow {
@@ -155,6 +159,9 @@ pub enum Kind {
     Emit { event: Expression },
     /// Takes events until it has what it wants; its output is an array.
     Listen(Listen),
+    /// Nothing, until the next time of a schedule; its output is that time, Unix milliseconds. Its input is the time
+    /// before, when there was one.
+    Tick { schedule: Schedule },
     /// Another workflow as an instance of its own; its output is that instance's, or its own input when nobody waits.
     Run { workflow: Expression, awaited: bool },
 }

@@ -38,6 +38,32 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
+    pub(crate) fn new(sink: Sink) -> Self {
+        Self {
+            sink,
+            codes: Vec::new(),
+            schemas: Vec::new(),
+            matchers: Vec::new(),
+            expressions: 0,
+            loose: false,
+            variables: Vec::new(),
+            secrets: BTreeSet::new(),
+            secrets_used: BTreeSet::new(),
+            step_secrets: None,
+        }
+    }
+
+    /// What the compiler itself writes.
+    pub(crate) fn add(&mut self, code: Code) -> Expression {
+        self.push(Some(code))
+    }
+
+    /// An expression that the compiler itself writes.
+    pub(crate) fn expression_text(&mut self, source: &str) -> Expression {
+        let code = self.jq(source, Place::default()).map(Code::Single);
+        self.push(code)
+    }
+
     /// An expression where the language wants one: the `${ }` may be left out.
     pub(crate) fn expression(&mut self, node: &Node) -> Expression {
         let code = if let Some(text) = node.as_str() {

@@ -51,7 +51,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// A place in the source: of a key or of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// From 1.
     pub line: u32,

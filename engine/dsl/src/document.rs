@@ -1,9 +1,6 @@
 //! The outermost object of a document: its name, its settings, its reusable parts, its tasks.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use baton_core::{
     Workflow,
@@ -18,6 +15,7 @@ use crate::{
     extensions::{self, Extension},
     flow, limits, literals, misspelt,
     program::Program,
+    schedule,
     tasks::{Draft, Tasks, Used},
     tree::{self, Member, Node, Value},
 };
@@ -34,18 +32,7 @@ pub(crate) fn compile(source: &str) -> Outcome {
     let Some(tree) = tree::parse(source, &mut sink) else {
         return Outcome { tree: None, sink, compiled: None };
     };
-    let builder = Builder {
-        sink,
-        codes: Vec::new(),
-        schemas: Vec::new(),
-        matchers: Vec::new(),
-        expressions: 0,
-        loose: false,
-        variables: Vec::new(),
-        secrets: BTreeSet::new(),
-        secrets_used: BTreeSet::new(),
-        step_secrets: None,
-    };
+    let builder = Builder::new(sink);
     let (sink, compiled) = walk(&tree, source, builder);
     Outcome { tree: Some(tree), sink, compiled }
 }
@@ -56,7 +43,8 @@ struct Document {
 }
 
 fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compiled>) {
-    const KNOWN: [&str; 7] = ["document", "input", "use", "do", "timeout", "output", "evaluate"];
+    const KNOWN: [&str; 8] =
+        ["document", "input", "use", "do", "timeout", "output", "evaluate", "schedule"];
     let Some(root) = root(&mut builder, tree, &KNOWN) else { return (builder.sink, None) };
     let document =
         builder.required(&root, "document").and_then(|node| document(&mut builder, node));
@@ -65,6 +53,11 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
     if let Some(evaluate) = root.get("evaluate") {
         evaluation(&mut builder, evaluate);
     }
+    let metadata = root.get("document").and_then(|document| document.get("metadata"));
+    let name = document.as_ref().map(|document| &document.name);
+    let trigger = root
+        .get("schedule")
+        .and_then(|node| schedule::compile(&mut builder, node, metadata, name, source));
     let reusable = root.get("use").map(|node| reusable(&mut builder, node)).unwrap_or_default();
     let mut tasks = Tasks {
         builder,
@@ -109,12 +102,14 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         tasks: drafts.into_iter().map(|draft| draft.task).collect(),
     };
     let secrets = secrets.into_iter().map(Arc::from).collect();
-    let program = Program { codes, schemas, matchers, definition, secrets, key: None };
+    let times = Vec::new();
+    let program = Program { codes, schemas, matchers, times, definition, secrets, key: None };
     let compiled = Compiled {
         workflow: Arc::new(workflow),
         program,
         title: document.title,
         warnings: Vec::new(),
+        trigger,
     };
     (sink, Some(compiled))
 }
@@ -131,7 +126,7 @@ fn root<'n>(builder: &mut Builder, tree: &'n Node, known: &[&str]) -> Option<Mem
         }
     };
     let known: Vec<&str> = known.iter().copied().chain(extra).collect();
-    builder.members(tree, "the document", &known, &["schedule"])
+    builder.members(tree, "the document", &known, &[])
 }
 
 /// A task of which nothing is known but where it stands.

@@ -120,7 +120,7 @@ impl<'n> Tasks<'n> {
     }
 }
 
-fn read(builder: &mut Builder, node: &Node) -> Option<Read> {
+pub(crate) fn read(builder: &mut Builder, node: &Node) -> Option<Read> {
     match node.as_str() {
         Some("data") => Some(Read::Data),
         Some("envelope") => Some(Read::Envelope),
@@ -133,7 +133,7 @@ fn read(builder: &mut Builder, node: &Node) -> Option<Read> {
 }
 
 /// What events end it, and which it takes. `until` belongs to the outermost only.
-fn strategy(
+pub(crate) fn strategy(
     builder: &mut Builder,
     node: &Node,
     outermost: bool,

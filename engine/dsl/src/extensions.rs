@@ -276,6 +276,7 @@ impl<'n> Tasks<'n> {
             | Kind::Fork { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
+            | Kind::Tick { .. }
             | Kind::Emit { .. }
             | Kind::Listen(_)
             | Kind::Run { .. } => Vec::new(),
@@ -304,6 +305,7 @@ impl<'n> Tasks<'n> {
             | Kind::Fork { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
+            | Kind::Tick { .. }
             | Kind::Emit { .. }
             | Kind::Listen(_)
             | Kind::Run { .. } => {}
@@ -332,6 +334,7 @@ impl<'n> Tasks<'n> {
             | Kind::Fork { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
+            | Kind::Tick { .. }
             | Kind::Emit { .. }
             | Kind::Listen(_)
             | Kind::Run { .. } => {}

@@ -71,7 +71,8 @@ fn firsts(task: &Task) -> Vec<TaskId> {
         Kind::Try { first, catch } => first.iter().chain(&catch.first).copied().collect(),
         Kind::Fork { branches, .. } => branches.clone(),
         Kind::Listen(listen) => listen.each.iter().filter_map(|each| each.first).collect(),
-        Kind::Emit { .. }
+        Kind::Tick { .. }
+        | Kind::Emit { .. }
         | Kind::Run { .. }
         | Kind::Function { .. }
         | Kind::Step { .. }
@@ -109,6 +110,7 @@ fn successors(task: &Task) -> Vec<TaskId> {
         | Kind::For { .. }
         | Kind::Fork { .. }
         | Kind::Wait { .. }
+        | Kind::Tick { .. }
         | Kind::Emit { .. }
         | Kind::Listen(_)
         | Kind::Run { .. } => found.extend(target(task.then)),
@@ -136,6 +138,7 @@ fn progress(drafts: &[Draft]) -> Vec<bool> {
             Kind::Step { .. }
             | Kind::Wait { .. }
             | Kind::Function { .. }
+            | Kind::Tick { .. }
             | Kind::Emit { .. }
             | Kind::Listen(_)
             | Kind::Run { .. } => true,

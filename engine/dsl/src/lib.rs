@@ -30,6 +30,7 @@ mod program;
 mod refine;
 mod retry;
 mod run;
+mod schedule;
 mod schema;
 mod secrets;
 mod tasks;
@@ -45,6 +46,7 @@ pub use arguments::{Offer, check_arguments};
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use json::check_json;
 pub use program::Program;
+pub use schedule::Trigger;
 pub use secrets::SecretsKey;
 pub use tree::{Member, Node, Value};
 
@@ -60,6 +62,8 @@ pub struct Compiled {
     /// `document.title`; empty when the author gave none.
     pub title: String,
     pub warnings: Vec<Diagnostic>,
+    /// The workflow behind its `schedule`, which runs it.
+    pub trigger: Option<Trigger>,
 }
 
 /// Compiles YAML or JSON text.

@@ -1,5 +1,7 @@
 //! Every bound of the language, with its unit and its reason.
 
+use baton_core::Duration;
+
 /// Bytes of a document: it travels in one message of the broker.
 pub(crate) const SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -68,3 +70,12 @@ pub(crate) const REGEX_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of an event's id, source, type and time, each: the engine takes no longer ones from outside either.
 pub(crate) const EVENT_ATTRIBUTE_BYTES_MAX: usize = 1024;
+
+/// The shortest pause of a schedule: what is shorter would do nothing else.
+pub(crate) const SCHEDULE_MIN: Duration = Duration(1_000);
+
+/// How late a time of a schedule may be and still count, when the author does not say: a restart of the engine.
+pub(crate) const CATCH_UP: Duration = Duration(60_000);
+
+/// Bytes of a cron expression.
+pub(crate) const CRON_BYTES_MAX: usize = 200;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use baton_core::{
-    ActivationId, Duration, Error, Evaluator, EventDefaults, InstanceId, Json, Scope,
+    ActivationId, Duration, Error, Evaluator, EventDefaults, InstanceId, Json, Scope, Timestamp,
     error::Standard,
     workflow::{self, Expression, Name, Read, Schema},
 };
@@ -15,6 +15,7 @@ use crate::{
     json::{self, Shape},
     limits,
     matcher::{self, Matcher},
+    schedule::Times,
     schema,
     secrets::SecretsKey,
     uri::Template,
@@ -26,6 +27,7 @@ pub struct Program {
     pub(crate) codes: Vec<Code>,
     pub(crate) schemas: Vec<Validator>,
     pub(crate) matchers: Vec<Matcher>,
+    pub(crate) times: Vec<Times>,
     /// The document as JSON: `$workflow.definition`.
     pub(crate) definition: String,
     /// `use.secrets`
@@ -210,6 +212,17 @@ impl Evaluator for Program {
         };
         let input = json::member(&described, "input").map_or_else(|| scope.value.clone(), compact);
         Ok((name, input))
+    }
+
+    fn tick(
+        &self,
+        schedule: workflow::Schedule,
+        before: Option<Timestamp>,
+        started: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        let times = self.times.get(schedule.0 as usize).ok_or_else(unknown)?;
+        Ok(times.next(before, started, now))
     }
 
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {

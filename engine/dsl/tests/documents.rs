@@ -70,7 +70,7 @@ fn a_document_is_named_as_the_language_says() {
         57,
     );
     check(&format!("{HEAD}{do_}titel: x\n"), "unknown-key", 3, 1);
-    check(&format!("{HEAD}{do_}schedule: {{ cron: '* * * * *' }}\n"), "unsupported", 3, 1);
+    check(&format!("{HEAD}{do_}schedule: {{ cron: 'x' }}\n"), "invalid-cron", 3, 19);
     check(&format!("{HEAD}{do_}use: {{ catalogs: {{}} }}\n"), "unsupported", 3, 8);
     assert_eq!(lint(&format!("{HEAD}{do_}x-owner: {{ team: [books] }}\n")), []);
     check(&format!("{HEAD}{do_}evaluate: {{ language: js }}\n"), "unsupported", 3, 23);

@@ -33,6 +33,8 @@ pub struct Definition {
     pub source: String,
     pub title: String,
     pub deployed_at: Timestamp,
+    /// The hash of the workflow behind its `schedule`.
+    pub trigger: Option<Hash>,
 }
 
 impl Definition {
@@ -155,7 +157,18 @@ impl Definitions {
         if let Some(known) = self.by_hash(hash) {
             return Ok(known);
         }
+        let trigger = compiled.trigger.map(|trigger| {
+            Arc::new(Definition {
+                program: trigger.program.with_key(self.secrets.clone()),
+                workflow: trigger.workflow,
+                source: String::new(),
+                title: compiled.title.clone(),
+                deployed_at: Timestamp(stored.deployed_at_ms),
+                trigger: None,
+            })
+        });
         let definition = Arc::new(Definition {
+            trigger: trigger.as_ref().map(|trigger| trigger.workflow.hash),
             workflow: compiled.workflow,
             program: compiled.program.with_key(self.secrets.clone()),
             source: stored.source,
@@ -167,6 +180,8 @@ impl Definitions {
             .expect("the compiler takes only semantic versions");
         let mut known = self.known.write().expect("nobody panics while holding it");
         known.by_hash.insert(hash, Arc::clone(&definition));
+        // Found by its hash alone: nobody starts it by its name.
+        known.by_hash.extend(trigger.map(|trigger| (trigger.workflow.hash, trigger)));
         known
             .by_name
             .entry((Arc::clone(&name.namespace), Arc::clone(&name.name)))
@@ -197,6 +212,19 @@ impl Definitions {
             None => versions.values().next_back().cloned(),
             Some(version) => versions.get(&semver::Version::parse(version).ok()?).cloned(),
         }
+    }
+
+    /// The highest version of each workflow of which some version has a schedule.
+    ///
+    /// # Panics
+    /// When another thread panicked while it held the lock.
+    pub fn scheduled(&self) -> Vec<Arc<Definition>> {
+        let known = self.known.read().expect("nobody panics while holding it");
+        let highest = known.by_name.values().filter_map(|versions| {
+            let has_schedule = versions.values().any(|definition| definition.trigger.is_some());
+            versions.values().next_back().filter(|_| has_schedule).cloned()
+        });
+        highest.collect()
     }
 
     /// By namespace and name; of one name the highest version first.

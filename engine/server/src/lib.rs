@@ -20,6 +20,7 @@ pub mod log;
 pub mod metrics;
 pub mod partition;
 pub mod registry;
+pub mod schedules;
 pub mod telemetry;
 pub mod token;
 pub mod traces;
@@ -56,6 +57,8 @@ pub struct Engine {
     pub traces: Option<traces::Traces>,
     /// The process is asked to stop: nobody should wait for anything any more.
     pub stop: CancellationToken,
+    /// Told when a workflow was deployed.
+    pub deployed: tokio::sync::Notify,
     partitions: OnceLock<Vec<partition::Handle>>,
     next: AtomicU32,
 }
@@ -93,6 +96,7 @@ impl Engine {
             tokens: parts.tokens,
             traces: parts.traces,
             stop: parts.stop,
+            deployed: tokio::sync::Notify::new(),
             partitions: OnceLock::new(),
             next: AtomicU32::new(0),
         }

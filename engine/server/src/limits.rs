@@ -183,3 +183,9 @@ pub const EVENTS_UNNOTED_MAX: u64 = 1_000;
 
 /// Events of workflows on their way to the broker at once.
 pub const EVENTS_IN_FLIGHT_MAX: usize = 256;
+
+/// How often schedules are looked after, besides after each deployment.
+pub const SCHEDULES_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a schedule is looked after: lists follow a moment after, and must show those of other versions.
+pub const SCHEDULE_PASSES: u32 = 4;

@@ -18,7 +18,7 @@ use baton_server::{
     growth::Growth,
     http,
     lease::{Holder, Leases},
-    limits, partition, registry,
+    limits, partition, registry, schedules,
     token::Key,
     traces::Traces,
 };
@@ -76,6 +76,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     engine.set_partitions(handles);
     let registry = tokio::spawn(registry::serve(Arc::clone(&engine), stop.clone()));
+    let scheduling = tokio::spawn(schedules::serve(Arc::clone(&engine), stop.clone()));
     let api = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -99,6 +100,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), pages).await;
     registry.abort();
+    scheduling.abort();
     let cache = engine.cache.clone();
     let _ = tokio::task::spawn_blocking(move || cache.flush()).await;
     tracing::info!("Stopped");

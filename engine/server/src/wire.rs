@@ -287,9 +287,10 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
         Event::TimerStarted { activation, fire_at } => {
             Kind::TimerStarted(v1::TimerStarted { activation: activation.0, fire_at_ms: fire_at.0 })
         }
-        Event::TimerFired { activation } => {
-            Kind::TimerFired(v1::TimerFired { activation: activation.0 })
-        }
+        Event::TimerFired { activation, output } => Kind::TimerFired(v1::TimerFired {
+            activation: activation.0,
+            output: encode_optional(output.as_ref(), large),
+        }),
         Event::LoopStarted { activation, items } => Kind::LoopStarted(v1::LoopStarted {
             activation: activation.0,
             items: Some(encode_json(&Json::array(items), large)),
@@ -458,7 +459,10 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             activation: activation(e.activation),
             fire_at: Timestamp(e.fire_at_ms),
         },
-        Kind::TimerFired(e) => Event::TimerFired { activation: activation(e.activation) },
+        Kind::TimerFired(e) => Event::TimerFired {
+            activation: activation(e.activation),
+            output: decode_optional(e.output, large)?,
+        },
         Kind::LoopStarted(e) => Event::LoopStarted {
             activation: activation(e.activation),
             items: split_array(&decode_json(e.items, large)?)?,

@@ -1,7 +1,7 @@
 Feature: Schedules
   When a workflow starts by itself.
 
-  @pending @row-17
+  @row-17
   Scenario: A workflow starts at an interval, whether or not the one before has ended
     Given a workflow with definition:
     """yaml
@@ -18,7 +18,7 @@ Feature: Schedules
     When the workflow is deployed
     Then 2 instances of the workflow should be started within 10000 ms
 
-  @pending @row-18 @trap-cron-zone
+  @row-18 @trap-cron-zone
   Scenario: A workflow starts when the clock says, in UTC
     Given a workflow with definition:
     """yaml
@@ -35,7 +35,7 @@ Feature: Schedules
     When the workflow is deployed
     Then 2 instances of the workflow should be started within 10000 ms
 
-  @pending @row-19
+  @row-19
   Scenario: A workflow starts again a while after it has ended
     Given a workflow with definition:
     """yaml
@@ -52,7 +52,7 @@ Feature: Schedules
     When the workflow is deployed
     Then 2 instances of the workflow should be started within 10000 ms
 
-  @pending @row-20
+  @row-20
   Scenario: An event starts an instance with itself as input
     Given a workflow with definition:
     """yaml
@@ -84,7 +84,7 @@ Feature: Schedules
     got: { order: 7 }
     """
 
-  @pending @row-21
+  @row-21
   Scenario: An event may be read with its envelope
     Given a workflow with definition:
     """yaml

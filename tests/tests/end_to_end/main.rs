@@ -10,6 +10,7 @@ mod keys;
 mod lifecycle;
 mod lists;
 mod outages;
+mod schedules;
 mod secrets;
 mod steps;
 mod tampering;

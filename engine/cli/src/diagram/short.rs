@@ -99,6 +99,7 @@ fn successors(task: &Task) -> Vec<(Option<&str>, TaskId)> {
         | Kind::For { .. }
         | Kind::Fork { .. }
         | Kind::Wait { .. }
+        | Kind::Tick { .. }
         | Kind::Emit { .. }
         | Kind::Listen(_)
         | Kind::Run { .. } => add(None, target(task.then)),

@@ -165,6 +165,7 @@ impl<'w> Drawing<'w> {
             | Kind::Fork { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
+            | Kind::Tick { .. }
             | Kind::Emit { .. }
             | Kind::Listen(_)
             | Kind::Run { .. } => format!("t{}", id.0),
@@ -210,6 +211,8 @@ impl<'w> Drawing<'w> {
                 let duration = format!("wait {}", self.words(task, "wait"));
                 self.leaf(&node, Shape::Stadium, &[name, &duration], &out);
             }
+            // Only the workflow behind a `schedule` has these, and nobody draws that.
+            Kind::Tick { .. } => self.leaf(&node, Shape::Stadium, &[name, "schedule"], &out),
             Kind::Raise { .. } => self.node(&node, Shape::Ring, &[name, "raise"]),
             Kind::Emit { .. } => {
                 let event = format!("emit {}", self.words(task, "emit/event/with/type"));

@@ -420,6 +420,7 @@ impl Walk<'_> {
                 | Kind::Try { .. }
                 | Kind::Raise { .. }
                 | Kind::Wait { .. }
+                | Kind::Tick { .. }
                 | Kind::Emit { .. }
                 | Kind::Listen(_)
                 | Kind::Run { .. } => None,

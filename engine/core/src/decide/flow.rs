@@ -7,11 +7,11 @@ use crate::{
     error::Error,
     evaluate::Scope,
     event::{Event, Next},
-    id::{ActivationId, Attempt},
+    id::{ActivationId, Attempt, Timestamp},
     instance::{Phase, Ready},
     json::Json,
     limits,
-    workflow::{Case, Expression, Kind, Task, Then},
+    workflow::{Case, Expression, Kind, Schedule, Task, Then},
 };
 
 impl Decision<'_> {
@@ -86,9 +86,23 @@ impl Decision<'_> {
                 self.record(Event::TimerStarted { activation: id, fire_at: self.now.plus(after) });
                 Ok(())
             }
+            Kind::Tick { schedule } => self.tick(id, *schedule, &input),
             Kind::Emit { event } => self.emit(id, *event),
             Kind::Listen(listen) => self.listen(id, listen),
             Kind::Run { workflow, awaited } => self.run(id, *workflow, *awaited),
+        }
+    }
+
+    /// A schedule that has no time any more ends its workflow.
+    fn tick(&mut self, id: ActivationId, schedule: Schedule, input: &Json) -> Result<(), Error> {
+        let before = input.parse().ok().map(Timestamp);
+        let started = self.instance.started_at;
+        match self.evaluator.tick(schedule, before, started, self.now)? {
+            Some(fire_at) => {
+                self.record(Event::TimerStarted { activation: id, fire_at });
+                Ok(())
+            }
+            None => self.complete(id, None, Some(Then::End)),
         }
     }
 
@@ -127,6 +141,7 @@ impl Decision<'_> {
             | Kind::Fork { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
+            | Kind::Tick { .. }
             | Kind::Emit { .. }
             | Kind::Run { .. } => None,
         };

@@ -6,7 +6,7 @@ use baton_core::{
     TaskId, Workflow,
     workflow::{
         Backoff, Case, Catch, Correlate, Each, EventFilter, Filter, Function, Hash, Kind, Listen,
-        Matcher, Name, Read, Retry, Schema, Task, Then, Until,
+        Matcher, Name, Read, Retry, Schedule, Schema, Task, Then, Until,
     },
 };
 
@@ -55,6 +55,8 @@ pub(crate) enum What {
     },
     Raise(Term),
     Wait(Term),
+    /// Every so many milliseconds.
+    Tick(u32),
     Emit(Term),
     Listen(Listens),
     Run {
@@ -204,6 +206,7 @@ impl Building {
             }
             What::Raise(error) => Kind::Raise { error: self.table.add(error.clone()) },
             What::Wait(duration) => Kind::Wait { duration: self.table.add(duration.clone()) },
+            What::Tick(every) => Kind::Tick { schedule: Schedule(*every) },
             What::Emit(event) => Kind::Emit { event: self.table.add(event.clone()) },
             What::Listen(listens) => Kind::Listen(self.listen(listens)),
             What::Run { awaited, input } => {

@@ -122,7 +122,7 @@ impl Asked {
             Event::TimerStarted { activation, .. } => {
                 self.waits.insert(*activation);
             }
-            Event::TimerFired { activation } => {
+            Event::TimerFired { activation, .. } => {
                 self.timers.remove(&(*activation, Timer::Due));
                 if self.waits.contains(activation) {
                     self.answered(*activation);

@@ -103,6 +103,7 @@ fn leaf() -> impl Strategy<Value = What> {
         1 => vec((option::weighted(0.7, condition()), go()), 0..3).prop_map(What::Switch),
         1 => prop_oneof![Just("sad 500"), Just("odd 418")].prop_map(|error| What::Raise(text(error))),
         2 => prop_oneof![Just("0"), Just("700")].prop_map(|after| What::Wait(text(after))),
+        1 => prop_oneof![Just(0), Just(700)].prop_map(What::Tick),
         1 => term().prop_map(What::Emit),
         3 => listens().prop_map(What::Listen),
         2 => (any::<bool>(), term()).prop_map(|(awaited, input)| What::Run { awaited, input }),

@@ -1,9 +1,9 @@
 //! Expressions for tests: a table of small terms, asked by number as the compiled ones are.
 
 use baton_core::{
-    Duration, Error, Evaluator, EventDefaults, Json, Scope,
+    Duration, Error, Evaluator, EventDefaults, Json, Scope, Timestamp,
     error::Standard,
-    workflow::{Expression, Matcher, Name, Read, Schema},
+    workflow::{Expression, Matcher, Name, Read, Schedule, Schema},
 };
 
 #[derive(Clone, Debug)]
@@ -120,6 +120,18 @@ impl Evaluator for Table {
     fn child(&self, expression: Expression, scope: &Scope<'_>) -> Result<(Name, Json), Error> {
         let name = Name { namespace: "tests".into(), name: "child".into(), version: "".into() };
         Ok((name, self.value(expression, scope)?))
+    }
+
+    /// Every so many milliseconds; 0 is never.
+    fn tick(
+        &self,
+        schedule: Schedule,
+        before: Option<Timestamp>,
+        started: Timestamp,
+        _: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        let every = Duration(u64::from(schedule.0));
+        Ok((schedule.0 > 0).then(|| before.unwrap_or(started).plus(every)))
     }
 
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {

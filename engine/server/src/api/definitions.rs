@@ -1,5 +1,7 @@
 //! `DefinitionService`.
 
+use std::sync::Arc;
+
 use baton_dsl::{Compiled, Diagnostic, Offer, Severity, check_arguments};
 use baton_proto::v1::{self, definition_service_server::DefinitionService};
 use tonic::{Request, Response, Status};
@@ -9,7 +11,7 @@ use crate::{
     clock,
     definitions::{self, Definition},
     error::Refusal,
-    limits,
+    limits, schedules,
     view::timestamp,
     wire::hex,
 };
@@ -82,7 +84,20 @@ impl DefinitionService for Api {
                     definitions::Error::Unavailable(what) => Refusal::PartitionUnavailable(what),
                 })
             })?;
+        // Whoever hears of the deployment may count on the schedule; should it not begin now, it does a moment later.
+        if definition.trigger.is_some()
+            && self
+                .engine
+                .definitions
+                .scheduled()
+                .iter()
+                .any(|highest| Arc::ptr_eq(highest, &definition))
+            && let Err(refusal) = schedules::settle(&self.engine, &definition).await
+        {
+            tracing::warn!(%refusal, workflow = %definition.name().name, "The schedule does not run yet");
+        }
         if created {
+            self.engine.deployed.notify_one();
             tracing::info!(workflow = %definition.name().name, version = %definition.name().version, "A workflow was deployed");
         }
         // A workflow may be deployed before its workers start, so that nobody serves a function is no news here.

@@ -106,7 +106,7 @@ fn story() -> Vec<Event> {
         Event::ForkStarted { activation: ActivationId(3), branches: 2, compete: false },
         entered(ActivationId(4), ActivationId(3), 5),
         Event::TimerStarted { activation: ActivationId(4), fire_at: Timestamp(1_000) },
-        Event::TimerFired { activation: ActivationId(4) },
+        Event::TimerFired { activation: ActivationId(4), output: Some(json("1000")) },
         Event::TaskFaulted { activation: ActivationId(4), error: error() },
         Event::RetryScheduled {
             activation: ActivationId(3),

@@ -2,7 +2,8 @@
 
 use baton_core::{ActivationId, Command, command::Timer, instance::Status};
 
-use crate::story::{given, given_document, list, step, wait};
+use crate::build::What;
+use crate::story::{given, given_document, list, set, step, task, wait};
 
 #[test]
 fn a_wait_goes_on_in_time_and_not_before() {
@@ -82,4 +83,20 @@ fn what_was_due_while_suspended_is_due_when_resumed() {
         .is(Status::Waiting)
         .after_ms(0)
         .waits_for(&["next"]);
+}
+
+#[test]
+fn a_schedule_counts_from_the_time_before_whenever_it_is_told() {
+    let tick = task("tick", What::Tick(700));
+    given(&[tick, step("work")])
+        .is(Status::Waiting)
+        .after_ms(10_000)
+        .waits_for(&["work"])
+        .arguments("work", "1000700");
+    given(&[set("1009000"), task("tick", What::Tick(700))]).after_ms(9_700).completed("1009700");
+}
+
+#[test]
+fn a_schedule_without_a_time_ends_its_workflow() {
+    given(&[task("tick", What::Tick(0)), step("never")]).completed("\"in\"");
 }
