@@ -297,6 +297,10 @@ impl Owner {
     /// Tells listeners of the events that have come, while the batch has room.
     pub(super) async fn give_events(&mut self) -> Result<(), Exit> {
         while !self.batch.is_full() {
+            // A listener that has just begun gets what was kept for it before anything newer.
+            if self.giving.is_none() && !self.catching_up.is_empty() {
+                return Ok(());
+            }
             let Some(mut giving) = self.giving.take() else {
                 match self.next_event().await? {
                     Some(arrived) => {

@@ -158,6 +158,7 @@ impl Owner {
         connections.mark_unchanged();
         let mut connected = true;
         self.reconcile_soon().await;
+        let feed = self.engine.feed.clone();
         let mut inbox = self.open_inbox().await?;
         let mut in_flight: Option<InFlight> = None;
         let mut flush: Option<Flush> = None;
@@ -192,7 +193,6 @@ impl Owner {
             }
             let gathering = !closing && !self.batch.is_full();
             let timer = self.next_timer();
-            let feed = self.engine.feed.clone();
             let seen = self.event_position;
             tokio::select! { biased;
                 appended = async { in_flight.as_mut().expect("the guard saw one").answer.as_mut().await }, if in_flight.is_some() => {
@@ -252,7 +252,7 @@ impl Owner {
                     }
                 }
                 () = wait_for(timer), if gathering && timer.is_some() => self.fire_due().await?,
-                () = feed.beyond(seen.saturating_sub(1)), if gathering && !self.catching_up.is_empty() => self.catch_up().await?,
+                () = feed.beyond(seen.saturating_sub(1)), if gathering && self.giving.is_none() && !self.catching_up.is_empty() => self.catch_up().await?,
                 () = std::future::ready(()), if gathering && self.giving.is_some() => self.give_events().await?,
                 () = feed.beyond(seen), if gathering && self.catching_up.is_empty() => self.give_events().await?,
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => self.go_on().await?,

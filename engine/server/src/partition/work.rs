@@ -255,11 +255,31 @@ impl Owner {
                     self.inbox_anew = true;
                 }
                 self.reconcile_after = Some(last);
+                self.expect_events().await;
             }
             Err(error) => {
                 tracing::debug!(%error, "The inbox is not there yet");
                 self.work.reconcile_later();
             }
+        }
+    }
+
+    /// The stream of events may have been made anew, too.
+    async fn expect_events(&mut self) {
+        let events = self.engine.broker.jetstream.get_stream(broker::EVENTS_STREAM).await;
+        let Ok(last) = events.map(|events| events.cached_info().state.last_sequence) else {
+            return;
+        };
+        if last < self.event_position {
+            tracing::warn!(
+                partition = self.partition,
+                last,
+                seen = self.event_position,
+                "The events end before what was seen of them; they are read from their beginning"
+            );
+            self.event_position = 0;
+            self.event_committed = 0;
+            self.giving = None;
         }
     }
 
