@@ -120,6 +120,14 @@ impl History {
             Kind::ForkStarted(fork) if !fork.compete => {
                 self.activation(fork.activation)?.gathered = Some(BTreeMap::new());
             }
+            Kind::MapStarted(map) => {
+                self.activation(map.activation)?.gathered = Some(BTreeMap::new());
+            }
+            Kind::MapItemFaulted(faulted) => {
+                self.complete(faulted.activation, value(faulted.output.as_ref())?)?;
+                let error = faulted.error.clone().context("a fault has an error")?;
+                self.passage(faulted.activation)?.end = End::Faulted(error);
+            }
             Kind::ErrorCaught(caught) => self.begin_again(caught.activation)?,
             Kind::RetryScheduled(retry) => self.begin_again(retry.activation)?,
             Kind::ForkStarted(_)

@@ -36,6 +36,8 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::InstanceCancelled(_)) => "instance-cancelled",
         Some(Kind::InstanceRerun(_)) => "instance-rerun",
         Some(Kind::ForkStarted(_)) => "fork-started",
+        Some(Kind::MapStarted(_)) => "map-started",
+        Some(Kind::MapItemFaulted(_)) => "map-item-faulted",
         Some(Kind::EventEmitted(_)) => "event-emitted",
         Some(Kind::EventPublished(_)) => "event-published",
         Some(Kind::ListenStarted(_)) => "listen-started",
@@ -135,6 +137,7 @@ fn details(data: &Value) -> String {
     text
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
 fn data(event: &HistoryEvent) -> Value {
     let Some(kind) = event_kind(event) else { return Value::Null };
     match kind {
@@ -183,6 +186,14 @@ fn data(event: &HistoryEvent) -> Value {
         Kind::ForkStarted(e) => {
             json!({ "activation": e.activation, "branches": e.branches, "compete": e.compete })
         }
+        Kind::MapStarted(e) => json!({
+            "activation": e.activation, "items": value(e.items.as_ref()), "concurrency": e.concurrency,
+            "collect": e.collect,
+        }),
+        Kind::MapItemFaulted(e) => json!({
+            "activation": e.activation, "error": e.error.as_ref().map(shape::problem),
+            "output": value(e.output.as_ref()),
+        }),
         Kind::ErrorCaught(e) => {
             json!({ "activation": e.activation, "error": e.error.as_ref().map(shape::problem) })
         }

@@ -119,6 +119,8 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
         | Kind::InstanceCancelled(_)
         | Kind::InstanceRerun(_)
         | Kind::ForkStarted(_)
+        | Kind::MapStarted(_)
+        | Kind::MapItemFaulted(_)
         | Kind::EventEmitted(_)
         | Kind::EventPublished(_)
         | Kind::EventTaken(_)

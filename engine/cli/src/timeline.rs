@@ -184,6 +184,10 @@ impl Reading {
                 self.fail(e.activation, at, e.error.as_ref());
                 self.close(e.activation, at, State::Faulted);
             }
+            Kind::MapItemFaulted(e) => {
+                self.fail(e.activation, at, e.error.as_ref());
+                self.close(e.activation, at, State::Faulted);
+            }
             Kind::StepScheduled(e) => {
                 self.stop_timer(e.activation, at);
                 if let Some((activation, row)) = self.active(e.activation) {
@@ -229,6 +233,7 @@ impl Reading {
             | Kind::LoopStarted(_)
             | Kind::LoopIterated(_)
             | Kind::ForkStarted(_)
+            | Kind::MapStarted(_)
             | Kind::InstanceSuspended(_)
             | Kind::InstanceResumed(_) => {}
         }

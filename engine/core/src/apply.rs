@@ -1,6 +1,7 @@
 //! The only place where an instance changes. It decides nothing, and reads neither the workflow nor an expression.
 
 mod events;
+mod map;
 
 use alloc::{boxed::Box, sync::Arc, vec};
 
@@ -76,6 +77,12 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
         }
         Event::ForkStarted { activation, branches, compete } => {
             start_fork(instance, *activation, *branches, *compete);
+        }
+        Event::MapStarted { activation, items, concurrency, collect } => {
+            map::begin(instance, *activation, items, *concurrency, *collect);
+        }
+        Event::MapItemFaulted { activation, error: _, output } => {
+            map::fault(instance, *activation, output);
         }
         Event::ErrorCaught { activation, error } => {
             let failed = failed_try(instance, *activation);
@@ -204,12 +211,15 @@ fn enter(instance: &mut Instance, id: ActivationId, mut entered: Activation) {
     set_ready(instance, id, ready);
 }
 
-/// The parent has entered a task: a fork goes on to its next branch, anything else waits.
+/// The parent has entered a task: a fork goes on to its next branch and a map to its next item, anything else waits.
 fn leave_entry(instance: &mut Instance, parent: ActivationId) {
     let mut ready = None;
     if let Phase::Fork { entered, results, .. } = &mut get_mut(instance, parent).phase {
         *entered += 1;
         ready = ((*entered as usize) < results.len()).then_some(Ready::Branch);
+    } else if let Phase::Map(mapping) = &mut get_mut(instance, parent).phase {
+        mapping.entered += 1;
+        ready = mapping.has_room().then_some(Ready::Branch);
     }
     set_ready(instance, parent, ready);
 }
@@ -218,6 +228,10 @@ fn skip(instance: &mut Instance, parent: ActivationId, next: Next) {
     if let Phase::Fork { entered: branch, .. } = get(instance, parent).phase {
         leave_entry(instance, parent);
         settle_branch(instance, parent, branch, None);
+    } else if let Some(index) = get(instance, parent).phase.mapping().map(|map| map.entered) {
+        leave_entry(instance, parent);
+        let output = get(instance, parent).value.clone();
+        map::settle(instance, parent, index, output);
     } else {
         follow(instance, parent, next);
     }
@@ -236,6 +250,8 @@ fn complete(instance: &mut Instance, id: ActivationId, output: Option<&Json>, ne
         set_ready(instance, root, Some(Ready::Exit));
     } else if let Phase::Fork { .. } = get(instance, parent).phase {
         settle_branch(instance, parent, branch, Some(output));
+    } else if let Phase::Map(_) = get(instance, parent).phase {
+        map::settle(instance, parent, branch, output);
     } else {
         get_mut(instance, parent).value = output;
         follow(instance, parent, next);

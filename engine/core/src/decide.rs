@@ -342,7 +342,10 @@ fn size(event: &Event) -> usize {
         Event::StepScheduled { arguments, .. } => value(arguments),
         Event::TimerFired { output, .. } => value(output),
         Event::StepCompleted { output, .. } | Event::InstanceCompleted { output } => output.len(),
-        Event::LoopStarted { items, .. } => items.iter().map(|item| item.len()).sum(),
+        Event::LoopStarted { items, .. } | Event::MapStarted { items, .. } => {
+            items.iter().map(|item| item.len()).sum()
+        }
+        Event::MapItemFaulted { error, output, .. } => error.bytes() + output.len(),
         Event::InstanceRerun { input, context, .. } => input.len() + context.len(),
         Event::TaskFaulted { error, .. }
         | Event::StepFailed { error, .. }

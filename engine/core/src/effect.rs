@@ -78,6 +78,8 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::LoopStarted { .. }
         | Event::LoopIterated { .. }
         | Event::ForkStarted { .. }
+        | Event::MapStarted { .. }
+        | Event::MapItemFaulted { .. }
         | Event::ErrorCaught { .. }
         | Event::InstanceSuspended { .. }
         | Event::InstanceRerun { .. }
@@ -119,6 +121,7 @@ pub fn pending(instance: &Instance) -> Vec<Effect> {
             | Phase::Timer(_)
             | Phase::Loop { .. }
             | Phase::Fork { .. }
+            | Phase::Map(_)
             | Phase::Try(_)
             | Phase::Emit(_)
             | Phase::Listen(_)

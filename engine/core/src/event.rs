@@ -59,6 +59,10 @@ pub enum Event {
     LoopIterated { activation: ActivationId, index: u32 },
     /// A `fork` begins with its branches.
     ForkStarted { activation: ActivationId, branches: u32, compete: bool },
+    /// A map has its items, of which at most `concurrency` are worked on at once. `collect`: one that fails does not end it.
+    MapStarted { activation: ActivationId, items: Vec<Json>, concurrency: u32, collect: bool },
+    /// What a map did for an item went wrong, and `output` stands in the place of that item.
+    MapItemFaulted { activation: ActivationId, error: Error, output: Json },
     /// A `try` takes the error: its handler begins.
     ErrorCaught { activation: ActivationId, error: Error },
     /// A `try` takes the error and begins again later.

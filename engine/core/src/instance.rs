@@ -84,7 +84,7 @@ pub struct Activation {
     pub task: TaskId,
     /// The root has itself.
     pub parent: ActivationId,
-    /// Which branch of the parent's fork.
+    /// Which branch of the parent's fork, or which item of its map.
     pub branch: u32,
     /// Before `input.from`.
     pub raw_input: Json,
@@ -111,7 +111,7 @@ pub enum Ready {
     Body,
     /// Enter this task of its list.
     Enter(TaskId),
-    /// Enter the next branch of the fork.
+    /// Enter the next branch of the fork, or the body of the map for its next item.
     Branch,
     /// Its list, step or timer is done.
     Exit,
@@ -132,6 +132,8 @@ pub enum Phase {
     Loop { items: Vec<Json>, next: u32 },
     /// A `fork`; `entered` and `settled` count branches, `results` has a place for each.
     Fork { compete: bool, entered: u32, settled: u32, results: Vec<Option<Json>> },
+    /// A map. Boxed, because it is large and rare.
+    Map(Box<Mapping>),
     /// A `try` that has failed before.
     Try(Try),
     /// An `emit` whose event is to be published.
@@ -140,6 +142,32 @@ pub enum Phase {
     Listen(Box<Listening>),
     /// A `run` of this instance: until its end when it is awaited, else until it has begun.
     Child { id: InstanceId, awaited: bool },
+}
+
+/// How far a map is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapping {
+    /// What its body runs for.
+    pub items: Vec<Json>,
+    /// How many are worked on at once, at most.
+    pub concurrency: u32,
+    /// One that fails does not end it.
+    pub collect: bool,
+    /// Items whose body was entered: those of a lower index.
+    pub entered: u32,
+    /// Items that are done.
+    pub settled: u32,
+    /// A place for each item.
+    pub results: Vec<Option<Json>>,
+    /// Of [`Self::results`] together.
+    pub bytes: usize,
+}
+
+impl Mapping {
+    /// The body may be entered for another item.
+    pub fn has_room(&self) -> bool {
+        (self.entered as usize) < self.items.len() && self.entered - self.settled < self.concurrency
+    }
 }
 
 /// What a `listen` has heard.
@@ -316,12 +344,13 @@ impl Activation {
         }
     }
 
-    /// Whether something may be open inside it. While there is, only a fork has itself something to do.
+    /// Whether something may be open inside it. While there is, only a fork or a map has itself something to do.
     fn may_hold_others(&self) -> bool {
         match &self.phase {
             Phase::Step(_) | Phase::Timer(_) | Phase::Emit(_) | Phase::Child { .. } => false,
             Phase::Listen(listening) => listening.running && self.ready.is_none(),
             Phase::Fork { entered, settled, .. } => settled < entered,
+            Phase::Map(mapping) => mapping.settled < mapping.entered,
             Phase::Plain | Phase::Loop { .. } | Phase::Try(_) => self.ready.is_none(),
         }
     }
@@ -331,6 +360,11 @@ impl Phase {
     /// The step, open or not.
     pub fn step(&self) -> Option<&Step> {
         if let Self::Step(step) = self { Some(step) } else { None }
+    }
+
+    /// How far a map is.
+    pub fn mapping(&self) -> Option<&Mapping> {
+        if let Self::Map(mapping) = self { Some(mapping) } else { None }
     }
 
     /// What a `listen` has heard.
@@ -357,6 +391,7 @@ impl Phase {
             Self::Plain
             | Self::Loop { .. }
             | Self::Fork { .. }
+            | Self::Map(_)
             | Self::Emit(_)
             | Self::Listen(_)
             | Self::Child { .. } => None,

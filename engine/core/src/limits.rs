@@ -12,11 +12,17 @@ pub const DEPTH_MAX: usize = 64;
 /// Activations open at once in one instance: what a fork of forks may reach.
 pub const OPEN_ACTIVATIONS_MAX: usize = 20_000;
 
-/// Items of one `for`: each is kept until the loop ends.
+/// Items of one `for` or map: each is kept until it ends.
 pub const LOOP_ITEMS_MAX: usize = 100_000;
 
-/// Bytes of the items of one `for`: they are one event, which must fit into a commit (NATS: 1 MiB).
+/// Bytes of the items of one `for` or map: they are one event, which must fit into a commit (NATS: 1 MiB).
 pub const LOOP_BYTES_MAX: usize = 512 * 1024;
+
+/// Items that a map works on at once when its author does not say: some for each of a few workers.
+pub const MAP_CONCURRENCY: u32 = 10;
+
+/// Items that a map may work on at once: what a fork of many branches does, too.
+pub const MAP_CONCURRENCY_MAX: u32 = 1_000;
 
 /// Bytes of one event that a workflow emits: with the rest of a decision it fits into a commit.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
@@ -42,5 +48,6 @@ pub const STEP_BACKOFF_MS: u64 = 1_000;
 /// The longest wait between two attempts of one step, in milliseconds.
 pub const STEP_BACKOFF_MAX_MS: u64 = 60_000;
 
-/// Bytes of what a fork gathers from its branches: nobody else bounds it, and forks of forks multiply it.
+/// Bytes of what a fork gathers from its branches, or a map from its items: nobody else bounds it, and forks of forks
+/// multiply it.
 pub const FORK_BYTES_MAX: usize = 8 * 1024 * 1024;

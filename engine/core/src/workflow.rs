@@ -149,6 +149,15 @@ pub enum Kind {
     },
     /// All branches at the same time; the first to complete decides when they compete.
     Fork { branches: Vec<TaskId>, compete: bool },
+    /// Its body once for each item, so many at the same time; its output is an array.
+    Map {
+        each: Arc<str>,
+        at: Arc<str>,
+        items: Expression,
+        body: TaskId,
+        concurrency: u32,
+        collect: bool,
+    },
     /// Its list, and what happens when that fails.
     Try { first: Option<TaskId>, catch: Catch },
     /// The value is an error object.

@@ -429,6 +429,24 @@ impl Builder {
         number
     }
 
+    /// Those for an item, named by `key`, and for its place, named by `at`: `item` and `index` unless said.
+    pub(crate) fn item_variables(
+        &mut self,
+        own: &Members<'_>,
+        key: &str,
+    ) -> Option<(String, String)> {
+        let mut named = |key: &str, default: &str| {
+            own.get(key)
+                .map_or(Some(default.to_owned()), |node| self.variable(node, &format!("`{key}`")))
+        };
+        let (item, at) = (named(key, "item")?, named("at", "index")?);
+        if item == at {
+            let message = format!("`{key}` and `at` are both `{at}`");
+            self.sink.error("invalid-value", own.place, message);
+        }
+        Some((item, at))
+    }
+
     /// A name for a variable: `error`, `item`.
     pub(crate) fn variable(&mut self, node: &Node, what: &str) -> Option<String> {
         let text = self.string(node, what)?;

@@ -60,16 +60,7 @@ impl<'n> Tasks<'n> {
     fn each_event(&mut self, node: &'n Node, pointer: &str) -> Option<Each> {
         let known = ["item", "at", "do", "output", "export"];
         let own = self.builder.members(node, "`foreach`", &known, &[])?;
-        let mut variable = |key: &str, default: &str| {
-            own.get(key).map_or(Some(default.to_owned()), |node| {
-                self.builder.variable(node, &format!("`{key}`"))
-            })
-        };
-        let (item, at) = (variable("item", "item")?, variable("at", "index")?);
-        if item == at {
-            let message = format!("`item` and `at` are both `{at}`");
-            self.builder.sink.error("invalid-value", own.place, message);
-        }
+        let (item, at) = self.builder.item_variables(&own, "item")?;
         self.builder.variables.extend([item.clone(), at.clone()]);
         let first =
             own.get("do").and_then(|body| self.list(body, &format!("{pointer}/foreach/do"), false));

@@ -274,6 +274,7 @@ impl<'n> Tasks<'n> {
             | Kind::Set { .. }
             | Kind::For { .. }
             | Kind::Fork { .. }
+            | Kind::Map { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
             | Kind::Tick { .. }
@@ -303,6 +304,7 @@ impl<'n> Tasks<'n> {
             | Kind::Set { .. }
             | Kind::For { .. }
             | Kind::Fork { .. }
+            | Kind::Map { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
             | Kind::Tick { .. }
@@ -332,6 +334,7 @@ impl<'n> Tasks<'n> {
             | Kind::Set { .. }
             | Kind::For { .. }
             | Kind::Fork { .. }
+            | Kind::Map { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
             | Kind::Tick { .. }
@@ -444,7 +447,7 @@ impl<'n> Tasks<'n> {
     }
 
     /// A task that the author did not write.
-    fn made(&mut self, name: &str, pointer: &str, place: Place) -> TaskId {
+    pub(crate) fn made(&mut self, name: &str, pointer: &str, place: Place) -> TaskId {
         let id = TaskId(u32::try_from(self.drafts.len()).unwrap_or(u32::MAX));
         self.drafts.push(Draft { task: plain(Arc::from(name), pointer), place, made: true });
         id

@@ -70,6 +70,7 @@ fn firsts(task: &Task) -> Vec<TaskId> {
         Kind::Do { first } | Kind::For { first, .. } => first.iter().copied().collect(),
         Kind::Try { first, catch } => first.iter().chain(&catch.first).copied().collect(),
         Kind::Fork { branches, .. } => branches.clone(),
+        Kind::Map { body, .. } => vec![*body],
         Kind::Listen(listen) => listen.each.iter().filter_map(|each| each.first).collect(),
         Kind::Tick { .. }
         | Kind::Emit { .. }
@@ -109,6 +110,7 @@ fn successors(task: &Task) -> Vec<TaskId> {
         | Kind::Set { .. }
         | Kind::For { .. }
         | Kind::Fork { .. }
+        | Kind::Map { .. }
         | Kind::Wait { .. }
         | Kind::Tick { .. }
         | Kind::Emit { .. }
@@ -145,6 +147,7 @@ fn progress(drafts: &[Draft]) -> Vec<bool> {
             Kind::Do { .. }
             | Kind::For { .. }
             | Kind::Fork { .. }
+            | Kind::Map { .. }
             | Kind::Try { .. }
             | Kind::Set { .. }
             | Kind::Switch { .. }

@@ -25,7 +25,7 @@ impl<'n> Tasks<'n> {
     ) -> Option<Kind> {
         let node = members.get(kind)?;
         match kind {
-            "call" => self.call(id, node, members),
+            "call" => self.call(id, node, members, pointer),
             "do" => Some(Kind::Do { first: self.list(node, &format!("{pointer}/do"), false) }),
             "set" => self.set(node),
             "switch" => Some(self.switch(id, node)),
@@ -44,8 +44,17 @@ impl<'n> Tasks<'n> {
         }
     }
 
-    fn call(&mut self, id: TaskId, node: &'n Node, members: &Members<'n>) -> Option<Kind> {
+    fn call(
+        &mut self,
+        id: TaskId,
+        node: &'n Node,
+        members: &Members<'n>,
+        pointer: &str,
+    ) -> Option<Kind> {
         let name = self.builder.string(node, "`call`")?;
+        if name == "map" {
+            return self.map_call(id, members, pointer);
+        }
         let attempts_max = self.attempts(members);
         if let Some(fields) = calls::protocol(name) {
             return self.protocol(name, fields, members, attempts_max);
@@ -162,16 +171,7 @@ impl<'n> Tasks<'n> {
 
     fn each(&mut self, node: &'n Node, members: &Members<'n>, pointer: &str) -> Option<Kind> {
         let own = self.builder.members(node, "`for`", &["each", "in", "at"], &[])?;
-        let each = own
-            .get("each")
-            .map_or(Some("item".into()), |node| self.builder.variable(node, "`each`"))?;
-        let at = own
-            .get("at")
-            .map_or(Some("index".into()), |node| self.builder.variable(node, "`at`"))?;
-        if each == at {
-            let message = format!("`each` and `at` are both `{at}`");
-            self.builder.sink.error("invalid-value", own.place, message);
-        }
+        let (each, at) = self.builder.item_variables(&own, "each")?;
         let items =
             self.builder.required(&own, "in").map(|node| self.builder.transformation(node))?;
         self.builder.variables.extend([each.clone(), at.clone()]);

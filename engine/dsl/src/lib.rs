@@ -22,6 +22,7 @@ mod library;
 mod limits;
 mod lists;
 mod literals;
+mod map;
 mod matcher;
 mod measure;
 mod meter;

@@ -92,6 +92,7 @@ fn open_tasks(
             Phase::Plain
             | Phase::Loop { .. }
             | Phase::Fork { .. }
+            | Phase::Map(_)
             | Phase::Emit(_)
             | Phase::Listen(_)
             | Phase::Child { .. } => (0, activation.started_at, None),

@@ -305,6 +305,21 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
                 compete: *compete,
             })
         }
+        Event::MapStarted { activation, items, concurrency, collect } => {
+            Kind::MapStarted(v1::MapStarted {
+                activation: activation.0,
+                items: Some(encode_json(&Json::array(items), large)),
+                concurrency: *concurrency,
+                collect: *collect,
+            })
+        }
+        Event::MapItemFaulted { activation, error, output } => {
+            Kind::MapItemFaulted(v1::MapItemFaulted {
+                activation: activation.0,
+                error: Some(encode_error(error)),
+                output: Some(encode_json(output, large)),
+            })
+        }
         Event::ErrorCaught { activation, error } => Kind::ErrorCaught(v1::ErrorCaught {
             activation: activation.0,
             error: Some(encode_error(error)),
@@ -474,6 +489,17 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             activation: activation(e.activation),
             branches: e.branches,
             compete: e.compete,
+        },
+        Kind::MapStarted(e) => Event::MapStarted {
+            activation: activation(e.activation),
+            items: split_array(&decode_json(e.items, large)?)?,
+            concurrency: e.concurrency,
+            collect: e.collect,
+        },
+        Kind::MapItemFaulted(e) => Event::MapItemFaulted {
+            activation: activation(e.activation),
+            error: decode_error(e.error)?,
+            output: decode_json(e.output, large)?,
         },
         Kind::ErrorCaught(e) => Event::ErrorCaught {
             activation: activation(e.activation),

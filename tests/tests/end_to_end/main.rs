@@ -9,6 +9,7 @@ mod flow;
 mod keys;
 mod lifecycle;
 mod lists;
+mod maps;
 mod outages;
 mod schedules;
 mod secrets;

@@ -98,6 +98,7 @@ fn successors(task: &Task) -> Vec<(Option<&str>, TaskId)> {
         | Kind::Set { .. }
         | Kind::For { .. }
         | Kind::Fork { .. }
+        | Kind::Map { .. }
         | Kind::Wait { .. }
         | Kind::Tick { .. }
         | Kind::Emit { .. }

@@ -163,6 +163,7 @@ impl<'w> Drawing<'w> {
             | Kind::Switch { .. }
             | Kind::For { .. }
             | Kind::Fork { .. }
+            | Kind::Map { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
             | Kind::Tick { .. }
@@ -250,6 +251,14 @@ impl<'w> Drawing<'w> {
                     self.list(Some(*first), &node);
                     self.end();
                 }
+            }
+            Kind::Map { each, body, concurrency, .. } => {
+                let items = format!("for each {each} in {}", self.words(task, "with/in"));
+                let most = format!("{concurrency} at once");
+                self.leaf(&node, Shape::Hexagon, &[name, &items, &most], "");
+                self.edge(&node, "done", &out);
+                self.edge(&node, "each", &self.entry(*body));
+                self.task(*body, &node);
             }
             Kind::Fork { branches, compete } => self.fork(task, &node, branches, *compete, &out),
             Kind::Try { first, catch } => {

@@ -417,6 +417,7 @@ impl Walk<'_> {
                 | Kind::Switch { .. }
                 | Kind::For { .. }
                 | Kind::Fork { .. }
+                | Kind::Map { .. }
                 | Kind::Try { .. }
                 | Kind::Raise { .. }
                 | Kind::Wait { .. }

@@ -165,3 +165,24 @@ async fn a_workflow_with_errors_is_not_drawn() {
     let (_, _, err) = offline(&["diagram", "-", "-o", "json"], "do: []\n").await;
     assert!(err.starts_with("{\"error\":{\"code\":\"invalid-workflow\""), "{err}");
 }
+
+#[tokio::test]
+async fn a_map_is_drawn_as_a_loop_of_so_many_at_once() {
+    let source = r"document: { dsl: '1.0.3', namespace: n, name: a, version: 1.0.0 }
+do:
+- all: { call: map, with: { in: .x, each: order, concurrency: 3, do: [ { a: { if: .y, set: { b: 1 } } }, { c: { call: map, with: { in: ., do: [] } } } ] } }
+";
+    let text = draw(source, &[]).await;
+    check(&text);
+    for line in [
+        r#"t1{{"all<br/>for each order in .x<br/>3 at once"}}"#,
+        r#"t1 -->|"each"| t3if"#,
+        r#"t3if -->|"no"| t4"#,
+        r#"t4 -->|"each"| t5"#,
+        "t5 --> t4",
+        r#"t4 -->|"done"| t1"#,
+        r#"t1 -->|"done"| finish"#,
+    ] {
+        assert!(text.lines().any(|found| found.trim() == line), "{line}\n{text}");
+    }
+}

@@ -422,3 +422,44 @@ async fn every_file_is_run_and_the_worst_decides() {
     assert_eq!(status, 2);
     assert!(out.ends_with("1 of 2 scenarios hold; 1 of 2 files cannot be used\n"), "{out}");
 }
+
+#[tokio::test]
+async fn the_items_of_a_map_take_their_time_together() {
+    let folder = folder(
+        "
+workflow: flow.yaml
+steps: { bank.charge: { output: { paid: true }, takes: PT1M } }
+scenarios:
+- name: two at once
+  input: { orders: [1, 2, 3, 4, 5] }
+  expect:
+    took: PT3M
+    # The map, and then each item by its name.
+    path: [all, all, all, charge, charge, all, charge, all, charge, all, charge, count]
+    output: { paid: 5, failed: 0 }
+- name: one of them fails
+  input: { orders: [1, 2] }
+  steps: { charge: [{ failure: { status: 409, title: spent } }, { output: { paid: true } }] }
+  expect: { output: { paid: 1, failed: 1 } }
+",
+    );
+    let flow = "
+document: { dsl: 1.0.3, namespace: n, name: flow, version: 1.0.0 }
+do:
+- all:
+    call: map
+    with:
+      in: .orders
+      each: order
+      concurrency: 2
+      onError: collect
+      do:
+      - charge: { call: bank.charge, with: { order: $order } }
+- count:
+    set:
+      paid: '${ [.[] | select(.paid)] | length }'
+      failed: '${ [.[] | select(.error != null)] | length }'
+";
+    fs::write(folder.path().join("flow.yaml"), flow).unwrap();
+    holds(&run_with(folder.path(), &[]).await);
+}

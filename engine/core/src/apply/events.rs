@@ -96,6 +96,7 @@ fn listening(instance: &mut Instance, id: ActivationId) -> &mut Listening {
         | Phase::Timer(_)
         | Phase::Loop { .. }
         | Phase::Fork { .. }
+        | Phase::Map(_)
         | Phase::Try(_)
         | Phase::Emit(_)
         | Phase::Child { .. } => unreachable!("events are taken by what listens"),

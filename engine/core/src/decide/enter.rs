@@ -131,6 +131,7 @@ impl Decision<'_> {
         }
         let branch = match self.activation(parent).phase {
             Phase::Fork { entered, .. } => entered,
+            Phase::Map(ref mapping) => mapping.entered,
             Phase::Plain
             | Phase::Step(_)
             | Phase::Timer(_)

@@ -61,12 +61,7 @@ impl Decision<'_> {
                 self.complete(id, None, then)
             }
             Kind::For { items, first, .. } => {
-                let items = self.scoped(id, &input, None, |e, scope| e.items(*items, scope))?;
-                if items.len() > limits::LOOP_ITEMS_MAX
-                    || items.iter().map(|item| item.len()).sum::<usize>() > limits::LOOP_BYTES_MAX
-                {
-                    return Err(limit("the items of a for are too many or too large"));
-                }
+                let items = self.items(id, *items, "a for")?;
                 let items = if first.is_some() { items } else { Vec::new() };
                 self.record(Event::LoopStarted { activation: id, items });
                 Ok(())
@@ -75,6 +70,12 @@ impl Decision<'_> {
                 let branches =
                     u32::try_from(branches.len()).expect("a document has fewer tasks than that");
                 self.record(Event::ForkStarted { activation: id, branches, compete: *compete });
+                Ok(())
+            }
+            Kind::Map { items, concurrency, collect, .. } => {
+                let items = self.items(id, *items, "a map")?;
+                let (concurrency, collect) = (*concurrency, *collect);
+                self.record(Event::MapStarted { activation: id, items, concurrency, collect });
                 Ok(())
             }
             Kind::Raise { error } => {
@@ -104,6 +105,17 @@ impl Decision<'_> {
             }
             None => self.complete(id, None, Some(Then::End)),
         }
+    }
+
+    fn items(&self, id: ActivationId, items: Expression, whose: &str) -> Result<Vec<Json>, Error> {
+        let input = &self.activation(id).input;
+        let items = self.scoped(id, input, None, |e, scope| e.items(items, scope))?;
+        if items.len() > limits::LOOP_ITEMS_MAX
+            || items.iter().map(|item| item.len()).sum::<usize>() > limits::LOOP_BYTES_MAX
+        {
+            return Err(limit(&alloc::format!("the items of {whose} are too many or too large")));
+        }
+        Ok(items)
     }
 
     fn arguments(
@@ -139,6 +151,7 @@ impl Decision<'_> {
             | Kind::Set { .. }
             | Kind::Switch { .. }
             | Kind::Fork { .. }
+            | Kind::Map { .. }
             | Kind::Raise { .. }
             | Kind::Wait { .. }
             | Kind::Tick { .. }
@@ -158,6 +171,7 @@ impl Decision<'_> {
             (Kind::Fork { branches, .. }, Phase::Fork { entered, .. }) => {
                 branches.get(*entered as usize).copied()
             }
+            (Kind::Map { body, .. }, Phase::Map(_)) => Some(*body),
             _ => None,
         };
         self.enter(id, branch.expect("a fork is ready for a branch while there is one"), None)
@@ -239,8 +253,13 @@ impl Decision<'_> {
         Ok(())
     }
 
-    /// The last branch of a fork must not make what it gathers too large.
+    /// The last branch of a fork must not make what it gathers too large, nor any item what its map does.
     pub(super) fn expect_room(&self, parent: ActivationId, output: &Json) -> Result<(), Error> {
+        if let Phase::Map(mapping) = &self.activation(parent).phase
+            && mapping.bytes + output.len() > limits::FORK_BYTES_MAX
+        {
+            return Err(limit("the outputs of a map's items are too large together"));
+        }
         if let Phase::Fork { compete: false, settled, results, .. } = &self.activation(parent).phase
             && *settled as usize + 1 == results.len()
             && results.iter().flatten().map(|result| result.len()).sum::<usize>() + output.len()

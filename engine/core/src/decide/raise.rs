@@ -1,6 +1,6 @@
 //! The way of an error: up through the tasks until a `try` takes it, or the instance faults.
 
-use alloc::{sync::Arc, vec};
+use alloc::{format, sync::Arc, vec};
 
 use super::Decision;
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     event::Event,
     id::{ActivationId, Attempt, Duration, Timestamp},
     instance::{Ready, Try},
+    json::Json,
     workflow::{Backoff, Catch, Expression, Kind, Retry},
 };
 
@@ -37,9 +38,27 @@ impl Decision<'_> {
         self.cancel_steps(id);
         if id == ActivationId::ROOT {
             self.record(Event::InstanceFaulted { error });
-        } else {
-            self.record(Event::TaskFaulted { activation: id, error });
+            return;
         }
+        let event = match self.collected(id, &error) {
+            Ok(Some(output)) => Event::MapItemFaulted { activation: id, error, output },
+            Ok(None) => Event::TaskFaulted { activation: id, error },
+            Err(error) => Event::TaskFaulted { activation: id, error },
+        };
+        self.record(event);
+    }
+
+    /// What stands in the place of an item whose body fails; `None`: nothing collects it.
+    fn collected(&self, id: ActivationId, error: &Error) -> Result<Option<Json>, Error> {
+        let parent = self.activation(id).parent;
+        if !self.activation(parent).phase.mapping().is_some_and(|mapping| mapping.collect) {
+            return Ok(None);
+        }
+        let error = self.evaluator.error_value(error);
+        let output = Json::from_text(format!("{{\"error\":{}}}", error.as_str()));
+        let pointer = &self.task(parent).pointer;
+        self.expect_room(parent, &output).map_err(|error| error.at(pointer))?;
+        Ok(Some(output))
     }
 
     /// What a `try` does about an error; `None`: it is not for it.

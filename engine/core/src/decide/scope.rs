@@ -65,15 +65,23 @@ impl Decision<'_> {
         }
     }
 
-    /// Of the loops and handlers around the activation and of itself, innermost first.
+    /// Of the loops, maps and handlers around the activation and of itself, innermost first.
     pub(super) fn variables(&self, id: ActivationId) -> Vec<(Arc<str>, Json)> {
         let mut variables = Vec::new();
+        let mut inner = None;
         for (_, activation) in self.instance.lineage(id) {
+            let branch = inner.replace(activation.branch);
             let kind = self.workflow.task(activation.task).map(|task| &task.kind);
             if let Some(Kind::For { each, at, .. }) = kind
                 && let Phase::Loop { items, next: next @ 1.. } = &activation.phase
             {
                 variables.extend(loop_variables(each, at, items, next - 1));
+            } else if let Some(Kind::Map { each, at, .. }) = kind
+                && let Phase::Map(mapping) = &activation.phase
+            {
+                // Seen from the map itself: the item that is about to begin.
+                let index = branch.unwrap_or(mapping.entered);
+                variables.extend(loop_variables(each, at, &mapping.items, index));
             } else if let Some(Kind::Listen(listen)) = kind
                 && let Some(each) = &listen.each
                 && let Some(listening) = activation.phase.listening().filter(|l| l.running)

@@ -49,6 +49,12 @@ pub(crate) enum What {
         compete: bool,
         branches: Vec<Node>,
     },
+    Map {
+        items: Term,
+        concurrency: u32,
+        collect: bool,
+        body: Box<Node>,
+    },
     Try {
         body: Vec<Node>,
         handler: Handler,
@@ -200,6 +206,14 @@ impl Building {
             What::Fork { compete, branches } => Kind::Fork {
                 branches: branches.iter().map(|branch| self.add(branch)).collect(),
                 compete: *compete,
+            },
+            What::Map { items, concurrency, collect, body } => Kind::Map {
+                each: "item".into(),
+                at: "index".into(),
+                items: self.table.add(items.clone()),
+                body: self.add(body),
+                concurrency: *concurrency,
+                collect: *collect,
             },
             What::Try { body, handler } => {
                 Kind::Try { first: self.list(body), catch: self.catch(handler) }

@@ -102,7 +102,9 @@ impl Asked {
                 }
             }
             Event::TaskCompleted { next: Next::End, .. } => self.close_below(ActivationId::ROOT),
-            Event::TaskCompleted { activation, .. } | Event::TaskFaulted { activation, .. } => {
+            Event::TaskCompleted { activation, .. }
+            | Event::TaskFaulted { activation, .. }
+            | Event::MapItemFaulted { activation, .. } => {
                 self.close(*activation);
             }
             Event::ErrorCaught { activation, .. } | Event::RetryScheduled { activation, .. } => {
@@ -161,6 +163,7 @@ impl Asked {
             | Event::LoopStarted { .. }
             | Event::LoopIterated { .. }
             | Event::ForkStarted { .. }
+            | Event::MapStarted { .. }
             | Event::InstanceSuspended { .. }
             | Event::InstanceResumed
             | Event::InstanceRerun { .. } => {}

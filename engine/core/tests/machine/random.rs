@@ -78,6 +78,14 @@ fn tasks() -> BoxedStrategy<Node> {
                     .prop_map(|(items, condition, body)| What::For { items, condition, body }),
                 3 => (any::<bool>(), list(inner.clone()))
                     .prop_map(|(compete, branches)| What::Fork { compete, branches }),
+                3 => (items(), 1u32..4, any::<bool>(), inner.clone()).prop_map(
+                    |(items, concurrency, collect, body)| What::Map {
+                        items,
+                        concurrency,
+                        collect,
+                        body: Box::new(body),
+                    }
+                ),
                 3 => (list(inner.clone()), handler(inner.clone()))
                     .prop_map(|(body, handler)| What::Try { body, handler }),
                 2 => (listens(), list(inner))

@@ -7,7 +7,7 @@ use baton_core::instance::Status;
 use crate::{
     build::{Go, What},
     laws::complete,
-    story::{attempt, caught_by, each, fork, list, set, step, task},
+    story::{attempt, caught_by, each, fork, list, map, set, step, task},
     world::World,
 };
 
@@ -28,6 +28,14 @@ fn a_fork_of_a_thousand_lists_is_quick() {
 fn a_loop_over_ten_thousand_items_is_quick() {
     let items = vec!["1"; 10_000].join(",");
     check(each(&format!("[{items}]"), &[set("2")]), Duration::from_secs(2));
+}
+
+#[test]
+fn a_map_over_ten_thousand_items_is_quick() {
+    let items = vec!["1"; 10_000].join(",");
+    check(map(&format!("[{items}]"), 20, list("body", &[set("2")])), Duration::from_secs(2));
+    let items = vec!["1"; 1_000].join(",");
+    check(map(&format!("[{items}]"), 1_000, step("step")), Duration::from_secs(2));
 }
 
 #[test]

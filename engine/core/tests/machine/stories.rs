@@ -5,5 +5,6 @@ mod errors;
 mod events;
 mod flow;
 mod forks;
+mod maps;
 mod steps;
 mod timers;

@@ -187,6 +187,18 @@ pub(crate) fn each(items: &str, body: &[Node]) -> Node {
     task("for", What::For { items: text(items), condition: None, body: body.to_vec() })
 }
 
+/// The body for each item, so many at once.
+pub(crate) fn map(items: &str, concurrency: u32, body: Node) -> Node {
+    let (items, body) = (text(items), Box::new(body));
+    task("map", What::Map { items, concurrency, collect: false, body })
+}
+
+/// An item that fails does not end it.
+pub(crate) fn collecting(items: &str, concurrency: u32, body: Node) -> Node {
+    let (items, body) = (text(items), Box::new(body));
+    task("map", What::Map { items, concurrency, collect: true, body })
+}
+
 pub(crate) fn attempt(body: &[Node], handler: Handler) -> Node {
     task("try", What::Try { body: body.to_vec(), handler })
 }

@@ -98,6 +98,8 @@ impl Teller {
             Kind::LoopStarted(e) => e.activation,
             Kind::LoopIterated(e) => e.activation,
             Kind::ForkStarted(e) => e.activation,
+            Kind::MapStarted(e) => e.activation,
+            Kind::MapItemFaulted(e) => e.activation,
             Kind::ErrorCaught(e) => e.activation,
             Kind::RetryScheduled(e) => e.activation,
             Kind::EventEmitted(e) => e.activation,

@@ -7,7 +7,7 @@ use std::{
 
 use baton_core::{
     ActivationId, Attempt, Instance, Json, TaskId, Timestamp,
-    instance::{Activation, End, Listening, Phase, Ready, Step, Try},
+    instance::{Activation, End, Listening, Mapping, Phase, Ready, Step, Try},
 };
 use baton_proto::v1::{self, phase_state::Kind as PhaseKind, ready_state::Kind as ReadyKind};
 use prost::Message;
@@ -181,11 +181,9 @@ fn encode_phase(phase: &Phase, input: &Json, large: &mut LargeValues) -> Option<
             compete: *compete,
             entered: *entered,
             settled: *settled,
-            results: results
-                .iter()
-                .map(|output| v1::BranchState { output: encode_optional(output.as_ref(), large) })
-                .collect(),
+            results: encode_results(results, large),
         }),
+        Phase::Map(mapping) => PhaseKind::Map(encode_mapping(mapping, large)),
         Phase::Try(attempt) => PhaseKind::Try(v1::TryState {
             failures: attempt.failures,
             first_failed_at_ms: ms(attempt.first_failed_at),
@@ -222,12 +220,9 @@ fn decode_phase(
             compete: fork.compete,
             entered: fork.entered,
             settled: fork.settled,
-            results: fork
-                .results
-                .into_iter()
-                .map(|branch| decode_optional(branch.output, large))
-                .collect::<Result<_, _>>()?,
+            results: decode_results(fork.results, large)?,
         },
+        PhaseKind::Map(state) => Phase::Map(Box::new(decode_mapping(state, large)?)),
         PhaseKind::Try(attempt) => Phase::Try(Try {
             failures: attempt.failures,
             first_failed_at: at(attempt.first_failed_at_ms),
@@ -239,6 +234,42 @@ fn decode_phase(
         PhaseKind::Child(child) => {
             Phase::Child { id: instance_id(&child.instance)?, awaited: child.awaited }
         }
+    })
+}
+
+fn encode_results(results: &[Option<Json>], large: &mut LargeValues) -> Vec<v1::BranchState> {
+    let outputs = results.iter().map(|output| encode_optional(output.as_ref(), large));
+    outputs.map(|output| v1::BranchState { output }).collect()
+}
+
+fn decode_results(
+    results: Vec<v1::BranchState>,
+    large: &LargeValues,
+) -> Result<Vec<Option<Json>>, Error> {
+    results.into_iter().map(|branch| decode_optional(branch.output, large)).collect()
+}
+
+fn encode_mapping(mapping: &Mapping, large: &mut LargeValues) -> v1::MapState {
+    v1::MapState {
+        items: Some(encode_json(&Json::array(&mapping.items), large)),
+        concurrency: mapping.concurrency,
+        collect: mapping.collect,
+        entered: mapping.entered,
+        settled: mapping.settled,
+        results: encode_results(&mapping.results, large),
+    }
+}
+
+fn decode_mapping(state: v1::MapState, large: &LargeValues) -> Result<Mapping, Error> {
+    let results = decode_results(state.results, large)?;
+    Ok(Mapping {
+        items: split_array(&decode_json(state.items, large)?)?,
+        concurrency: state.concurrency,
+        collect: state.collect,
+        entered: state.entered,
+        settled: state.settled,
+        bytes: results.iter().flatten().map(|output| output.len()).sum(),
+        results,
     })
 }
 
