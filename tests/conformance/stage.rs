@@ -28,7 +28,8 @@ struct Props {
 impl Stage {
     /// Starts everything and waits until it is there.
     pub(crate) async fn raise() -> Result<Self> {
-        let world = World::begin(Setup::default()).await?;
+        let arguments = vec!["--lifecycle-events=all".to_owned()];
+        let world = World::begin(Setup { arguments, ..Setup::default() }).await?;
         let web = Web::open().await?;
         // The standard worker takes this one's place, with the same table of hosts.
         let calls = Calls::open(&world.cluster.nats.url(), web.hosts())?;
@@ -50,6 +51,13 @@ impl Stage {
     /// The worker whose functions a scenario can hold.
     pub(crate) fn lab(&self) -> &baton_tests::Lab {
         &self.world.lab
+    }
+
+    /// Types of the lifecycle events that are published of an instance, in order.
+    pub(crate) async fn life(&self, instance: &str) -> Result<Vec<String>> {
+        let events = baton_tests::lifecycle::read(&self.world.cluster.nats).await?;
+        let own = events.into_iter().filter(|event| event.subject == instance);
+        Ok(own.map(|event| event.kind).collect())
     }
 
     /// A version that no other scenario deploys: names repeat, and what is deployed never changes.

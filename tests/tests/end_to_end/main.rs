@@ -13,4 +13,5 @@ mod outages;
 mod secrets;
 mod steps;
 mod tampering;
+mod told;
 mod values;
