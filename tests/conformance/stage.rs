@@ -42,6 +42,8 @@ impl Stage {
     /// Ends everything in good order.
     pub(crate) async fn clear(self) -> Result<()> {
         let Self { world, props, .. } = self;
+        let told = baton_tests::lifecycle::read(&world.cluster.nats).await?;
+        baton_tests::lifecycle::expect_whole(&told)?;
         let props = Arc::into_inner(props).context("a scenario still holds the stage")?;
         props.calls.close().await?;
         props.web.close().await?;

@@ -1,8 +1,9 @@
 //! The lifecycle events that a broker holds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use baton_server::broker::LIFECYCLE_STREAM;
 use futures::StreamExt as _;
@@ -26,6 +27,42 @@ pub struct LifecycleEvent {
     pub sequence: String,
     pub traceparent: String,
     pub data: Value,
+}
+
+/// Each life must be told in order, and in those that have ended each task that was created must have ended once.
+///
+/// # Errors
+/// When one is told otherwise.
+pub fn expect_whole(events: &[LifecycleEvent]) -> Result<()> {
+    let mut lives: BTreeMap<&str, Vec<&LifecycleEvent>> = BTreeMap::new();
+    for event in events {
+        lives.entry(&event.subject).or_default().push(event);
+    }
+    for (instance, life) in lives {
+        let in_order = life.is_sorted_by(|one, other| one.sequence < other.sequence);
+        ensure!(in_order, "{instance} is not told in order: {life:#?}");
+        let (mut open, mut has_ended) = (BTreeMap::new(), false);
+        for event in life {
+            let what = event.kind.trim_start_matches("io.serverlessworkflow.");
+            let number = event.id.rsplit('/').next().and_then(|last| last.split('.').next());
+            match (what.trim_end_matches(".v1"), number) {
+                ("task.created", number) => {
+                    open.insert(number, event);
+                }
+                ("task.completed" | "task.faulted" | "task.cancelled", number) => {
+                    let created = open.remove(&number);
+                    ensure!(created.is_some(), "{event:?} ends what is not open");
+                }
+                ("workflow.completed" | "workflow.faulted" | "workflow.cancelled", _) => {
+                    has_ended = true;
+                }
+                ("workflow.resumed", _) => has_ended = false,
+                _ => {}
+            }
+        }
+        ensure!(!has_ended || open.is_empty(), "{instance} ended with {open:#?}");
+    }
+    Ok(())
 }
 
 /// All that the stream holds now, oldest first.
