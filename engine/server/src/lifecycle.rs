@@ -189,3 +189,45 @@ impl Publisher {
         (stored, failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use baton_core::{
+        InstanceId, Json, Timestamp,
+        event::Started,
+        workflow::{Hash, Name},
+    };
+
+    use super::*;
+
+    fn told() -> Vec<Told> {
+        let text = |text: &str| text.into();
+        let begun = Started {
+            workflow: Hash([1; 32]),
+            name: Name { namespace: text("lab"), name: text("life"), version: text("1.0.0") },
+            input: Json::empty_object(),
+            key: text(""),
+            labels: std::collections::BTreeMap::new(),
+            traceparent: text(""),
+            parent: None,
+        };
+        started(InstanceId([7; 16]), &Arc::new(begun), Timestamp(0))
+    }
+
+    #[test]
+    fn what_a_slow_broker_leaves_no_room_for_is_dropped_and_counted() {
+        let (messages, mut receiver) = mpsc::channel(10);
+        let room = Arc::new(Semaphore::new(2));
+        let counts = Counts::default();
+        let scope = Scope::Workflows;
+        let lifecycle = Lifecycle { scope, messages, room, counts: counts.clone() };
+        for _ in 0..5 {
+            lifecycle.write(told());
+        }
+        assert_eq!(counts.dropped.get(), 3);
+        // What has been tried makes room.
+        assert!(receiver.try_recv().is_ok());
+        lifecycle.write(told());
+        assert_eq!(counts.dropped.get(), 3);
+    }
+}

@@ -129,6 +129,46 @@ async fn each_life_is_told_once_and_in_order_although_the_engine_is_killed() {
     world.end().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_broker_leaves_no_gap() {
+    let mut world = World::begin(setup("all")).await.unwrap();
+    world.deploy("told", TASKS).await.unwrap();
+    let api = world.api.clone();
+    let load = async {
+        let runs = futures::stream::iter(0..INSTANCES).map(|number| {
+            let api = api.clone();
+            async move {
+                let (input, key) = (format!(r#"{{"n":{number}}}"#), format!("gap-{number}"));
+                let id = api.start("lab", "told", &input, &key).await.unwrap().id;
+                api.completed(&id, DEADLINE).await.unwrap();
+                id
+            }
+        });
+        runs.buffer_unordered(8).collect::<Vec<_>>().await
+    };
+    let World { cluster, lab, .. } = &mut world;
+    let outage = async {
+        let reached = async || Ok((lab.calls().len() >= INSTANCES / 2).then_some(()));
+        eventually(DEADLINE, "handlers have begun", reached).await.unwrap();
+        cluster.nats.kill().unwrap();
+        cluster.nats.restart().await.unwrap();
+    };
+    let (ids, ()) = tokio::join!(load, outage);
+    for id in &ids {
+        let wanted = expected(&world, id).await;
+        let told = async || {
+            let mut own = heard(lifecycle::read(&world.cluster.nats).await?).remove(id);
+            let own = own.get_or_insert_default();
+            // What was on its way when the broker went may come behind what came later.
+            own.sort_by(|one, other| one.sequence.cmp(&other.sequence));
+            let lines: Vec<_> = own.iter().map(line).collect();
+            Ok((lines == wanted).then_some(()))
+        };
+        eventually(DEADLINE, &format!("the life of {id} is told"), told).await.unwrap();
+    }
+    world.end().await.unwrap();
+}
+
 #[tokio::test]
 async fn lives_are_told_only_as_far_as_they_are_asked_for() {
     let world = World::begin(setup("workflows")).await.unwrap();
