@@ -196,6 +196,15 @@ impl Scene {
         .await
     }
 
+    /// Waits until the lifecycle event of this type is published of the instance.
+    pub(crate) async fn told(&self, kind: &str) -> Result<()> {
+        eventually(PATIENCE, &format!("{kind} is published"), async || {
+            let kinds = self.stage()?.life(self.id()?).await?;
+            Ok(kinds.iter().any(|found| found == kind).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until the output of a task's worker is in the log.
     pub(crate) async fn answered(&self, task: &str) -> Result<()> {
         eventually(PATIENCE, &format!("{task} is answered"), async || {

@@ -28,7 +28,8 @@ struct Props {
 impl Stage {
     /// Starts everything and waits until it is there.
     pub(crate) async fn raise() -> Result<Self> {
-        let world = World::begin(Setup::default()).await?;
+        let arguments = vec!["--lifecycle-events=all".to_owned()];
+        let world = World::begin(Setup { arguments, ..Setup::default() }).await?;
         let web = Web::open().await?;
         // The standard worker takes this one's place, with the same table of hosts.
         let calls = Calls::open(&world.cluster.nats.url(), web.hosts())?;
@@ -41,6 +42,8 @@ impl Stage {
     /// Ends everything in good order.
     pub(crate) async fn clear(self) -> Result<()> {
         let Self { world, props, .. } = self;
+        let told = baton_tests::lifecycle::read(&world.cluster.nats).await?;
+        baton_tests::lifecycle::expect_whole(&told)?;
         let props = Arc::into_inner(props).context("a scenario still holds the stage")?;
         props.calls.close().await?;
         props.web.close().await?;
@@ -50,6 +53,13 @@ impl Stage {
     /// The worker whose functions a scenario can hold.
     pub(crate) fn lab(&self) -> &baton_tests::Lab {
         &self.world.lab
+    }
+
+    /// Types of the lifecycle events that are published of an instance, in order.
+    pub(crate) async fn life(&self, instance: &str) -> Result<Vec<String>> {
+        let events = baton_tests::lifecycle::read(&self.world.cluster.nats).await?;
+        let own = events.into_iter().filter(|event| event.subject == instance);
+        Ok(own.map(|event| event.kind).collect())
     }
 
     /// A version that no other scenario deploys: names repeat, and what is deployed never changes.

@@ -253,6 +253,11 @@ async fn published(scene: &mut Scene, step: &Step) -> Said {
     async { scene.publish(value(step)?).await }.await.tell()
 }
 
+#[then(regex = "^the event '(.+)' should be published$")]
+async fn told(scene: &mut Scene, kind: String) -> Said {
+    scene.told(&kind).await.tell()
+}
+
 #[then(regex = "^the start should be refused with '(.+)'$")]
 #[expect(clippy::needless_pass_by_value, reason = "cucumber hands over what it has read")]
 fn start_refused(scene: &mut Scene, code: String) -> Said {

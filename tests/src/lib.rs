@@ -30,6 +30,7 @@ pub mod http;
 pub mod jaeger;
 pub mod lab;
 pub mod ledger;
+pub mod lifecycle;
 pub mod nats;
 pub mod ports;
 pub mod process;

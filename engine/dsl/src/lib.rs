@@ -41,7 +41,7 @@ mod view;
 
 use std::{sync::Arc, thread};
 
-use baton_core::{Duration, Workflow};
+use baton_core::{Duration, Timestamp, Workflow};
 
 pub use arguments::{Offer, check_arguments};
 pub use diagnostic::{Diagnostic, Place, Severity};
@@ -96,6 +96,13 @@ pub fn read(source: &str) -> Result<Node, Vec<Diagnostic>> {
         Some(tree) if sink.found.is_empty() => Ok(tree),
         tree => Err(located(sink, tree.as_ref())),
     }
+}
+
+/// A time as RFC 3339 writes it, in UTC.
+pub fn iso8601(at: Timestamp) -> String {
+    let mut out = String::new();
+    view::write_iso8601(at, &mut out);
+    out
 }
 
 /// A duration as the language writes it: `PT5M` or `{ minutes: 5 }`.

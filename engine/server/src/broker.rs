@@ -17,6 +17,7 @@ use crate::limits;
 
 pub const WORK_STREAM: &str = "BATON_WORK";
 pub const EVENTS_STREAM: &str = "BATON_EVENTS";
+pub const LIFECYCLE_STREAM: &str = "BATON_LIFECYCLE";
 pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
 pub const LEASES_BUCKET: &str = "BATON_LEASES";
 pub const SETTINGS_BUCKET: &str = "BATON_SETTINGS";
@@ -61,6 +62,11 @@ pub fn inbox_stream(partition: u32) -> String {
 /// Where events that a department publishes go.
 pub fn event_subject(department: &str) -> String {
     format!("baton.event.{department}")
+}
+
+/// Where the lifecycle events of a workflow go.
+pub fn lifecycle_subject(namespace: &str, name: &str) -> String {
+    format!("baton.lifecycle.{namespace}.{name}")
 }
 
 /// Where the workers of a department send what concerns instances of a partition.
@@ -284,6 +290,26 @@ impl Broker {
             max_bytes: limits::EVENTS_BYTES_MAX,
             duplicate_window: limits::EVENTS_REMEMBERED,
             max_message_size: 1 << 20,
+            ..self.defaults()
+        })
+        .await
+    }
+
+    /// The lifecycle events of all: apart from [`EVENTS_STREAM`], lest a workflow be woken by its own life.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn prepare_lifecycle(&self) -> Result<(), Error> {
+        self.stream(Config {
+            name: LIFECYCLE_STREAM.into(),
+            subjects: vec!["baton.lifecycle.>".into()],
+            description: Some("Baton: what becomes of instances and tasks".into()),
+            discard: DiscardPolicy::Old,
+            max_age: limits::LIFECYCLE_AGE_MAX,
+            max_messages: limits::LIFECYCLE_MAX,
+            max_bytes: limits::LIFECYCLE_BYTES_MAX,
+            duplicate_window: limits::LIFECYCLE_REMEMBERED,
+            max_message_size: limits::LIFECYCLE_EVENT_BYTES_MAX,
             ..self.defaults()
         })
         .await

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use crate::lifecycle;
+
 /// Owns workflows: decides, keeps the log, and has workers do the steps.
 ///
 /// Needs nats-server 2.12 or newer with JetStream. Stops cleanly on SIGTERM.
@@ -45,6 +47,9 @@ pub struct Config {
     /// MiB of memory for the cache's pages
     #[arg(long, env = "BATON_CACHE_MIB", default_value_t = 64)]
     pub cache_mib: u64,
+    /// Whose lifecycle events are published; at full load they cost more than the work
+    #[arg(long, env = "BATON_LIFECYCLE_EVENTS", default_value = "off")]
+    pub lifecycle_events: lifecycle::Scope,
     /// How logs are written
     #[arg(long, env = "BATON_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

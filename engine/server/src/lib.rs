@@ -15,6 +15,7 @@ pub mod growth;
 pub mod http;
 pub mod large;
 pub mod lease;
+pub mod lifecycle;
 pub mod limits;
 pub mod log;
 pub mod metrics;
@@ -50,6 +51,7 @@ pub struct Engine {
     pub feed: events::Feed,
     pub growth: growth::Growth,
     pub leases: lease::Leases,
+    pub lifecycle: Option<lifecycle::Lifecycle>,
     pub metrics: metrics::Metrics,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub registry: registry::Registry,
@@ -73,6 +75,7 @@ pub struct Parts {
     pub feed: events::Feed,
     pub growth: growth::Growth,
     pub leases: lease::Leases,
+    pub lifecycle: lifecycle::Scope,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
@@ -81,6 +84,9 @@ pub struct Parts {
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
+        let metrics = metrics::Metrics::default();
+        let lifecycle =
+            lifecycle::Lifecycle::start(parts.lifecycle, &parts.broker, &metrics.lifecycle);
         Self {
             name: parts.name,
             dev: parts.dev,
@@ -91,7 +97,8 @@ impl Engine {
             feed: parts.feed,
             growth: parts.growth,
             leases: parts.leases,
-            metrics: metrics::Metrics::default(),
+            lifecycle,
+            metrics,
             objects: parts.objects,
             tokens: parts.tokens,
             traces: parts.traces,

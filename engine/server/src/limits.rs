@@ -189,3 +189,41 @@ pub const SCHEDULES_EVERY: Duration = Duration::from_secs(2);
 
 /// How often a schedule is looked after: lists follow a moment after, and must show those of other versions.
 pub const SCHEDULE_PASSES: u32 = 4;
+
+/// How long a lifecycle event stays in the stream, for a consumer that comes later.
+pub const LIFECYCLE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Lifecycle events, and their bytes, in the stream: beyond it the oldest go.
+pub const LIFECYCLE_MAX: i64 = 5_000_000;
+pub const LIFECYCLE_BYTES_MAX: i64 = 1 << 30;
+
+/// Bytes of one lifecycle event: its texts and values are bounded below this.
+pub const LIFECYCLE_EVENT_BYTES_MAX: i32 = 256 * 1024;
+
+/// How long the broker knows a lifecycle event again by its id: what a restart publishes again is younger, and every id
+/// is memory of the broker.
+pub const LIFECYCLE_REMEMBERED: Duration = Duration::from_secs(120);
+
+/// Bytes of an output that a lifecycle event carries: CloudEvents wants events of at most 64 KiB to be forwarded.
+pub const LIFECYCLE_VALUE_BYTES_MAX: usize = 32 * 1024;
+
+/// Commits whose lifecycle events wait for the broker; those of more are dropped.
+pub const LIFECYCLE_BATCHES_WAITING_MAX: usize = 16 * 1024;
+
+/// Lifecycle events that wait for the broker, some hundred bytes each beside the values that they share with instances;
+/// more are dropped.
+pub const LIFECYCLE_WAITING_MAX: usize = 128 * 1024;
+
+/// Lifecycle events on their way to the broker at once.
+pub const LIFECYCLE_IN_FLIGHT: usize = 256;
+
+/// How often the broker is asked to take a lifecycle event before it is dropped: about a minute when it is there and
+/// refuses.
+pub const LIFECYCLE_TRIES: u32 = 60;
+
+/// How long a write to the cache waits for the lifecycle events before it.
+pub const LIFECYCLE_FLUSH: Duration = Duration::from_secs(2);
+
+/// How old a commit may be for its lifecycle events to be published again when it is replayed: an engine that was away
+/// for longer loses the last of them, and a lost cache does not tell the past once more.
+pub const LIFECYCLE_REPLAY: Duration = Duration::from_secs(3600);

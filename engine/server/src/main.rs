@@ -137,6 +137,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         feed,
         growth,
         leases,
+        lifecycle: config.lifecycle_events,
         objects,
         tokens,
         traces,

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::partition::Handle;
+use crate::{lifecycle, partition::Handle};
 
 pub struct Metrics {
     registry: Registry,
@@ -24,6 +24,7 @@ pub struct Metrics {
     commit_bytes: Histogram,
     refused_results: Family<CodeLabel, Counter>,
     refused_requests: Family<CodeLabel, Counter>,
+    pub lifecycle: lifecycle::Counts,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -83,6 +84,17 @@ impl Default for Metrics {
             "Requests to the API that were refused",
             refused_requests.clone(),
         );
+        let lifecycle = lifecycle::Counts::default();
+        registry.register(
+            "lifecycle_events_published",
+            "Lifecycle events that the broker has stored",
+            lifecycle.published.clone(),
+        );
+        registry.register(
+            "lifecycle_events_dropped",
+            "Lifecycle events that the broker did not take in time",
+            lifecycle.dropped.clone(),
+        );
         Self {
             registry,
             started,
@@ -92,6 +104,7 @@ impl Default for Metrics {
             commit_bytes,
             refused_results,
             refused_requests,
+            lifecycle,
         }
     }
 }

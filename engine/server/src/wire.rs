@@ -34,6 +34,15 @@ pub enum Error {
 /// Large values by the SHA-256 of their text: those that an encoding refers to, or that a decoding needs.
 pub type LargeValues = HashMap<[u8; 32], Json>;
 
+/// At most so many bytes, whole characters.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let whole = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    &text[..whole]
+}
+
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

@@ -97,7 +97,7 @@ Feature: Life
     Then the workflow should cancel
     And held should cancel
 
-  @pending @row-93 @row-95 @trap-lifecycle-payload
+  @row-93 @row-95 @trap-lifecycle-payload
   Scenario: The life of a workflow is published as events
     Given a workflow with definition:
     """yaml
@@ -114,7 +114,7 @@ Feature: Life
     And the event 'io.serverlessworkflow.workflow.started.v1' should be published
     And the event 'io.serverlessworkflow.workflow.completed.v1' should be published
 
-  @pending @row-94
+  @row-94
   Scenario: The life of a task is published as events
     Given a workflow with definition:
     """yaml
@@ -130,3 +130,67 @@ Feature: Life
     Then the workflow should complete
     And the event 'io.serverlessworkflow.task.started.v1' should be published
     And the event 'io.serverlessworkflow.task.completed.v1' should be published
+
+  @row-93 @row-94
+  Scenario: A pause, a retry and an end by somebody else are told, too
+    Given a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: a-pause-a-retry-and-an-end-by-somebody
+      version: '1.0.0'
+    do:
+      - again:
+          try:
+            - fail: { raise: { error: { type: 'https://example.com/errors/x', status: 503 } } }
+          catch:
+            retry: { delay: { milliseconds: 10 }, limit: { attempt: { count: 2 } } }
+            do: []
+      - held: { call: lab.hold, with: { name: conformance-told } }
+    """
+    When the workflow is started
+    And the worker holds 'conformance-told'
+    And the workflow is suspended
+    And the workflow is resumed
+    And the workflow is cancelled
+    Then the workflow should cancel
+    And the event 'io.serverlessworkflow.task.created.v1' should be published
+    And the event 'io.serverlessworkflow.task.faulted.v1' should be published
+    And the event 'io.serverlessworkflow.task.retried.v1' should be published
+    And the event 'io.serverlessworkflow.task.suspended.v1' should be published
+    And the event 'io.serverlessworkflow.task.resumed.v1' should be published
+    And the event 'io.serverlessworkflow.task.cancelled.v1' should be published
+    And the event 'io.serverlessworkflow.workflow.suspended.v1' should be published
+    And the event 'io.serverlessworkflow.workflow.resumed.v1' should be published
+    And the event 'io.serverlessworkflow.workflow.cancelled.v1' should be published
+
+  @row-93
+  Scenario: A wait for an event and a fault are told, too
+    Given a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: a-wait-for-an-event-and-a-fault-are-told
+      version: '1.0.0'
+    do:
+      - paid:
+          listen:
+            to:
+              one:
+                with: { type: lifecycle.paid }
+                correlate: { order: { from: .data.order, expect: '${ 7 }' } }
+      - fail:
+          raise: { error: { type: 'https://example.com/errors/x', status: 500 } }
+    """
+    When the workflow is started
+    Then the workflow should be waiting
+    When this event is published:
+    """yaml
+    { specversion: '1.0', id: paid, source: /tests, type: lifecycle.paid, data: { order: 7 } }
+    """
+    Then the workflow should fault
+    And the event 'io.serverlessworkflow.workflow.correlation-started.v1' should be published
+    And the event 'io.serverlessworkflow.workflow.correlation-completed.v1' should be published
+    And the event 'io.serverlessworkflow.workflow.faulted.v1' should be published

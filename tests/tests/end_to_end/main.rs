@@ -15,4 +15,5 @@ mod schedules;
 mod secrets;
 mod steps;
 mod tampering;
+mod told;
 mod values;

@@ -10,6 +10,7 @@ use prost::{
 };
 
 use crate::{
+    lifecycle::Told,
     limits,
     traces::Span,
     wire::{self, LargeValues},
@@ -24,6 +25,7 @@ pub(super) struct Batch {
     pub large: LargeValues,
     pub after: Vec<After>,
     pub spans: Vec<Span>,
+    pub told: Vec<Told>,
 }
 
 /// Done in order when the log has answered.

@@ -10,7 +10,7 @@ use baton_proto::v1::{self, step_result::Outcome};
 use prost::Message as _;
 
 use super::{Exit, owner::Owner, partition_of};
-use crate::{broker, limits};
+use crate::{broker, limits, wire::cut};
 
 /// Why a result was refused; the codes stand in docs/errors.md and on the metric `baton_refused_results`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,13 +187,4 @@ fn error(failure: &v1::Failure) -> WorkflowError {
         detail: text(&failure.detail),
         instance: None,
     }
-}
-
-/// At most so many bytes, whole characters.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    if text.len() <= bytes_max {
-        return text;
-    }
-    let whole = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    &text[..whole]
 }

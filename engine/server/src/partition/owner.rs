@@ -359,6 +359,9 @@ impl Owner {
         if let Some(traces) = &self.engine.traces {
             traces.write(batch.spans);
         }
+        if let Some(lifecycle) = &self.engine.lifecycle {
+            lifecycle.write(batch.told);
+        }
         for after in batch.after {
             match after {
                 After::Dispatch { instance, step, attempt } => {
@@ -543,6 +546,9 @@ impl Owner {
             let name = format!("{}/{}:{}", name.namespace, name.name, name.version);
             return Err(Refusal::UnknownWorkflow(name));
         };
+        if self.engine.lifecycle.is_some() && resident.told.is_none() {
+            resident.told = Some(resident.instance.clone());
+        }
         let events = baton_core::decide(
             &mut resident.instance,
             &definition.workflow,
@@ -570,6 +576,9 @@ impl Owner {
             self.note_listeners(id);
         }
         let resident = self.residents.get_mut(&id).expect("it has just been decided about");
+        if self.engine.lifecycle.is_some() {
+            self.batch.told.extend(events.iter().flat_map(|event| resident.tell(event, self.now)));
+        }
         resident.dirty = true;
         if !resident.instance.ready.is_empty() && !resident.instance.suspended {
             self.unfinished.push_back(id);

@@ -125,11 +125,15 @@ pub(super) fn write(
         sequence: log.position.sequence,
         chain: log.position.chain,
     };
-    let (cache, objects, traces) = (cache.clone(), engine.objects.clone(), engine.traces.clone());
+    let (cache, objects) = (cache.clone(), engine.objects.clone());
+    let (traces, lifecycle) = (engine.traces.clone(), engine.lifecycle.clone());
     async move {
-        // What the cache has is not replayed, so its spans must have gone out before.
+        // What the cache has is not replayed, so what is told of it must have gone out before.
         if let Some(traces) = traces {
             traces.flush().await;
+        }
+        if let Some(lifecycle) = lifecycle {
+            lifecycle.flush().await;
         }
         // Values that only a state refers to: an event may have had them in smaller pieces.
         if !large.is_empty() {

@@ -24,7 +24,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    Engine, cache, clock, large, limits, log, traces,
+    Engine, cache, clock, large, lifecycle, limits, log, traces,
     wire::{self, LargeValues, hex},
 };
 
@@ -304,7 +304,7 @@ impl Replay {
         let at = Timestamp(commit.body.at_ms);
         let Some(Content::Batch(batch)) = commit.body.content else { return Ok(()) };
         let mut values = LargeValues::new();
-        let mut spans = Vec::new();
+        let (mut spans, mut told) = (Vec::new(), Vec::new());
         for entry in batch.instances {
             let id = wire::instance_id(&entry.instance)?;
             for event in entry.events {
@@ -315,6 +315,7 @@ impl Replay {
                 .await?;
                 if let Event::InstanceStarted(started) = &event {
                     spans.extend(self.spans(id, &event, at));
+                    told.extend(self.told(id, &event, at));
                     let key_digest =
                         (!started.key.is_empty()).then(|| crate::api::start_digest(started));
                     let instance = Instance::new(id, Arc::clone(started), at);
@@ -324,6 +325,7 @@ impl Replay {
                     // From the cache when this is the first that the log says of it since.
                     self.replayed(id).await?;
                     spans.extend(self.spans(id, &event, at));
+                    told.extend(self.told(id, &event, at));
                     baton_core::apply(&mut self.replayed(id).await?.instance, &event, at);
                 }
             }
@@ -334,6 +336,9 @@ impl Replay {
         }
         if let Some(traces) = &self.engine.traces {
             traces.write(spans);
+        }
+        if let Some(lifecycle) = &self.engine.lifecycle {
+            lifecycle.write(told);
         }
         Ok(())
     }
@@ -356,6 +361,23 @@ impl Replay {
             definition.as_ref()?.workflow.task(task)
         };
         traces::spans(before, task, event, at)
+    }
+
+    /// The lifecycle events of an event once more: whether they were published before is not known.
+    fn told(&self, id: InstanceId, event: &Event, at: Timestamp) -> Vec<lifecycle::Told> {
+        let age_ms = u128::from(clock::now().since(at).0);
+        if self.engine.lifecycle.is_none() || age_ms > limits::LIFECYCLE_REPLAY.as_millis() {
+            return Vec::new();
+        }
+        if let Event::InstanceStarted(started) = event {
+            return lifecycle::started(id, started, at);
+        }
+        let Some(Replayed { instance: before, .. }) = self.instances.get(&id) else {
+            return Vec::new();
+        };
+        let definition = self.engine.definitions.by_hash(before.started.workflow);
+        let task = |task| definition.as_ref()?.workflow.task(task);
+        lifecycle::tell(before, task, event, at)
     }
 
     async fn replayed(&mut self, id: InstanceId) -> Result<&mut Replayed, Exit> {

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use baton_core::{
-    ActivationId, Instance,
+    ActivationId, Event, Instance, Timestamp,
     workflow::{Function, Task},
 };
 use tokio::time::Instant;
 
-use crate::definitions::Definition;
+use crate::{
+    definitions::Definition,
+    lifecycle::{self, Told},
+};
 
 pub(super) struct Resident {
     pub instance: Instance,
+    /// As it was before what is not told yet, when lifecycle events are wanted.
+    pub told: Option<Instance>,
     /// `None`: this version of the engine does not have it compiled; then nothing can be decided.
     pub definition: Option<Arc<Definition>>,
     /// Where in the log its events are, as far as the cache has not been told.
@@ -28,12 +33,27 @@ impl Resident {
     pub(super) fn new(instance: Instance, definition: Option<Arc<Definition>>) -> Self {
         Self {
             instance,
+            told: None,
             definition,
             positions: Vec::new(),
             touched: Instant::now(),
             key_digest: None,
             dirty: false,
         }
+    }
+
+    /// Brings what was told to after an event, and says what the event tells.
+    pub(super) fn tell(&mut self, event: &Event, at: Timestamp) -> Vec<Told> {
+        let id = self.instance.id;
+        if let Event::InstanceStarted(started) = event {
+            self.told = Some(Instance::new(id, Arc::clone(started), at));
+            return lifecycle::started(id, started, at);
+        }
+        let Some(before) = &mut self.told else { return Vec::new() };
+        let workflow = self.definition.as_ref().map(|definition| &definition.workflow);
+        let told = lifecycle::tell(before, |task| workflow?.task(task), event, at);
+        baton_core::apply(before, event, at);
+        told
     }
 
     /// What the workers offer for an open activation.
