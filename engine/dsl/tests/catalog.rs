@@ -267,8 +267,7 @@ fn a_function_is_checked_as_a_task_is_with_its_own_places() {
         check_function("call: f:1.0.0@default", &own).unwrap_err()[0].code,
         "function-cycle"
     );
-    let warned =
-        check_function("set: { password: 'hunter2 and more' }", &Functions::new()).unwrap();
+    let warned = check_function("set: { password: hunter2-hunter2 }", &Functions::new()).unwrap();
     assert_eq!(warned[0].code, "secret-literal");
     let lost = "do:\n- a: { set: { a: 1 }, then: end }\n- b: { set: { a: 1 } }\n";
     assert_eq!(check_function(lost, &Functions::new()).unwrap()[0].code, "unreachable");
