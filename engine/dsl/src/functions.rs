@@ -325,9 +325,8 @@ impl<'n> Tasks<'n> {
         let mut reported = BTreeSet::new();
         for Called { name, place, .. } in &self.called {
             let mut path = Vec::new();
-            let problem = match depth(name, &self.bodies.calls, &mut path, &mut depths) {
-                Ok(_) => continue,
-                Err(problem) => problem,
+            let Err(problem) = depth(name, &self.bodies.calls, &mut path, &mut depths) else {
+                continue;
             };
             if !reported.insert(problem.clone()) {
                 continue;
@@ -381,7 +380,7 @@ fn depth<'n>(
         let least = (0..circle.len()).min_by_key(|at| circle[*at]).unwrap_or_default();
         circle.rotate_left(least);
         circle.extend(circle.first().copied());
-        let circle = circle.iter().map(|name| name.to_string()).collect::<Vec<_>>().join(" → ");
+        let circle = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
         return Err(Nesting::Circle(circle));
     }
     path.push(name);

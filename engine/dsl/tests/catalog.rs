@@ -17,7 +17,7 @@ output: { as: .text }
 ";
 
 fn functions(texts: &[(&str, &str)]) -> Functions {
-    let named = |(name, text): &(&str, &str)| (name.parse().unwrap(), (*text).to_owned());
+    let named = |(name, text): &(&str, &str)| (name.parse().expect("a name"), (*text).to_owned());
     texts.iter().map(named).collect()
 }
 
