@@ -68,6 +68,9 @@ impl Catalog {
     ///
     /// # Errors
     /// [`Error`] says what can go wrong.
+    ///
+    /// # Panics
+    /// Never: strings are JSON.
     pub async fn deploy(
         &self,
         name: FunctionName,
@@ -201,7 +204,6 @@ fn key(name: &FunctionName) -> String {
     format!("{}.{}", name.name(), name.version().replace('+', "="))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn unavailable(error: impl std::fmt::Display) -> Error {
     Error::Unavailable(error.to_string())
 }
