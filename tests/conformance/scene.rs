@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use baton_proto::v1::{
-    CancelRequest, Definition, DeployRequest, Diagnostic, Error, Instance, ListRequest,
-    PublishEventRequest, ResumeRequest, StartRequest, Status, SuspendRequest, ValidateRequest,
+    CancelRequest, Definition, DeployFunctionRequest, DeployRequest, Diagnostic, Error, Instance,
+    ListRequest, PublishEventRequest, ResumeRequest, StartRequest, Status, SuspendRequest,
+    ValidateRequest,
 };
 use baton_tests::{eventually, world};
 use cucumber::World;
@@ -62,6 +63,18 @@ impl Scene {
     /// A workflow that the one of the scenario needs; its name must be its own.
     pub(crate) async fn deploy_other(&self, source: &str) -> Result<()> {
         self.stage()?.api.deploy(source).await?;
+        Ok(())
+    }
+
+    /// `name:version`, which must be its own.
+    pub(crate) async fn deploy_function(&self, name: &str, source: &str) -> Result<()> {
+        let (name, version) = name.split_once(':').context("a function has a version")?;
+        let request = DeployFunctionRequest {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            source: source.to_owned(),
+        };
+        self.stage()?.api.definitions.clone().deploy_function(request).await?;
         Ok(())
     }
 

@@ -186,6 +186,11 @@ async fn another_workflow(scene: &mut Scene, step: &Step) -> Said {
     async { scene.deploy_other(text(step)?).await }.await.tell()
 }
 
+#[given(regex = "^a function '(.+)' of the default catalog:$")]
+async fn a_function(scene: &mut Scene, step: &Step, name: String) -> Said {
+    async { scene.deploy_function(&name, text(step)?).await }.await.tell()
+}
+
 #[when("the workflow is deployed")]
 async fn deployed(scene: &mut Scene) -> Said {
     scene.deploy().await.tell()

@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use baton_dsl::FunctionName;
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
 use time::OffsetDateTime;
@@ -58,6 +59,40 @@ pub(crate) enum EventCommand {
     },
 }
 
+/// Where functions of a catalog lie when no engine is asked.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Folder {
+    /// A folder with functions of the catalog, each in NAME/VERSION/function.yaml.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) functions: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FunctionsCommand {
+    /// Check a function and store it in the engine's catalog.
+    #[command(after_help = "Examples:\n  baton functions deploy greet:1.0.0 greet.yaml\n  \
+        cat greet.yaml | baton functions deploy greet:1.0.0 -")]
+    Deploy {
+        /// What it is called by: `call: NAME:VERSION@default`.
+        #[arg(value_name = "NAME:VERSION")]
+        name: FunctionName,
+        /// One task, in YAML or JSON; `-` is the standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List the functions of the catalog; what is done when nothing else is asked for.
+    #[command(after_help = "Examples:\n  baton functions list\n  baton functions list -o json")]
+    List,
+    /// Print the source of a function.
+    #[command(after_help = "Examples:\n  baton functions show greet:1.0.0\n  \
+        baton functions show greet:1.0.0 -o json | jq -r .hash")]
+    Show {
+        /// As it was deployed.
+        #[arg(value_name = "NAME:VERSION")]
+        name: FunctionName,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a NATS server and an engine on this machine, to try things out.
@@ -77,9 +112,11 @@ pub(crate) enum Command {
         /// YAML or JSON; `-` is the standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Ask the engine, too: it knows which functions the workers offer and what they take.
+        /// Ask the engine, too: it knows its catalog, and which functions the workers offer and what they take.
         #[arg(long)]
         engine: bool,
+        #[command(flatten)]
+        catalog: Folder,
     },
     /// Run scenarios of workflows without an engine, on a clock that needs no time.
     #[command(after_help = TEST_HELP)]
@@ -87,6 +124,8 @@ pub(crate) enum Command {
         /// Files of scenarios, YAML or JSON; `-` is the standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        catalog: Folder,
     },
     /// Draw a workflow as Mermaid text.
     #[command(after_help = "Examples:\n  baton diagram order.yaml\n  \
@@ -98,6 +137,14 @@ pub(crate) enum Command {
         /// Only the outermost tasks, seven at most.
         #[arg(long)]
         short: bool,
+        #[command(flatten)]
+        catalog: Folder,
+    },
+    /// The engine's catalog: functions that every workflow may call.
+    #[command(after_help = FUNCTIONS_HELP)]
+    Functions {
+        #[command(subcommand)]
+        command: Option<FunctionsCommand>,
     },
     /// List the workflows that are deployed, or print the source of one.
     #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \
@@ -400,10 +447,19 @@ const LINT_HELP: &str = "\
 Examples:
   baton lint order.yaml
   baton lint --engine flows/*.yaml
+  baton lint --functions catalog flows/*.yaml
   baton lint -o json - < order.yaml
   baton lint -o sarif flows/*.yaml > lint.sarif
 
 Exit status: 0 no errors, perhaps warnings; 1 errors.";
+
+const FUNCTIONS_HELP: &str = "\
+Examples:
+  baton functions
+  baton functions deploy greet:1.0.0 greet.yaml
+  baton functions show greet:1.0.0
+
+A workflow calls such a function with `call: greet:1.0.0@default`, and keeps the text that it was deployed with.";
 
 const TEST_HELP: &str = "\
 Examples:

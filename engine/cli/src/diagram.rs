@@ -9,15 +9,22 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::{
+    args::Folder,
     error::{Error, Outcome},
     finding::{self, Finding},
     input,
     output::Output,
 };
 
-pub(crate) fn diagram(file: &Path, short: bool, output: &Output) -> Result<Outcome, Error> {
+pub(crate) fn diagram(
+    file: &Path,
+    short: bool,
+    catalog: &Folder,
+    output: &Output,
+) -> Result<Outcome, Error> {
     let source = input::read(file)?;
-    let compiled = baton_dsl::compile(&source).map_err(|findings| {
+    let functions = catalog.gather(&source)?;
+    let compiled = baton_dsl::compile_with(&source, &functions).map_err(|findings| {
         let findings: Vec<_> = findings.into_iter().map(Finding::from).collect();
         let file = input::name(file);
         let lines = finding::lines(&file, &source, &findings, output.paint);

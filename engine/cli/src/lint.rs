@@ -7,7 +7,7 @@ use serde_json::json;
 use tonic::Request;
 
 use crate::{
-    args::Format,
+    args::{Folder, Format},
     client::Client,
     error::{Error, Outcome},
     finding::{self, Finding},
@@ -15,6 +15,9 @@ use crate::{
     output::{Output, Tone},
     sarif,
 };
+
+/// What is only a warning where no catalog is known.
+const UNRESOLVED: &str = "unresolved-function";
 
 struct Checked {
     file: PathBuf,
@@ -31,14 +34,21 @@ impl Checked {
 pub(crate) async fn lint(
     files: &[PathBuf],
     engine: Option<&Client>,
+    catalog: &Folder,
     output: &Output,
 ) -> Result<Outcome, Error> {
     let mut checked = Vec::new();
     for file in files {
         let source = input::read(file)?;
-        let mut findings: Vec<Finding> =
-            baton_dsl::lint(&source).into_iter().map(Finding::from).collect();
+        let found = if catalog.functions.is_some() {
+            baton_dsl::lint_with(&source, &catalog.gather(&source)?)
+        } else {
+            baton_dsl::lint(&source)
+        };
+        let mut findings: Vec<Finding> = found.into_iter().map(Finding::from).collect();
         if let Some(engine) = engine {
+            // The engine knows its catalog, and says itself what is not there.
+            findings.retain(|found| found.is_error() || found.code != UNRESOLVED);
             add(&mut findings, ask(engine, source.clone()).await?);
         }
         let one = Checked { file: file.clone(), source, findings };

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod finding;
 mod follow;
+mod functions;
 mod input;
 mod instances;
 mod lint;
@@ -69,12 +70,15 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
     match arguments.command {
         Command::Dev(dev) => dev::dev(&dev, &output).await,
         Command::Deploy { files } => definitions::deploy(&client()?, &files, &output).await,
-        Command::Lint { files, engine } => {
+        Command::Lint { files, engine, catalog } => {
             let engine = engine.then(client).transpose()?;
-            lint::lint(&files, engine.as_ref(), &output).await
+            lint::lint(&files, engine.as_ref(), &catalog, &output).await
         }
-        Command::Test { files } => scenario::test(&files, &output),
-        Command::Diagram { file, short } => diagram::diagram(&file, short, &output),
+        Command::Test { files, catalog } => scenario::test(&files, &catalog, &output),
+        Command::Diagram { file, short, catalog } => {
+            diagram::diagram(&file, short, &catalog, &output)
+        }
+        Command::Functions { command } => functions::functions(&client()?, command, &output).await,
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
         Command::Start(start) => start::start(&client()?, start, &output).await,
         Command::List(list) => instances::list(&client()?, list, &output).await,

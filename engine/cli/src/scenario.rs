@@ -23,6 +23,7 @@ use self::{
     read::Reader,
 };
 use crate::{
+    args::Folder,
     error::{Error, Outcome},
     finding::Finding,
     input,
@@ -44,10 +45,10 @@ struct Broken {
     findings: Vec<Finding>,
 }
 
-pub(crate) fn test(files: &[PathBuf], output: &Output) -> Result<Outcome, Error> {
+pub(crate) fn test(files: &[PathBuf], catalog: &Folder, output: &Output) -> Result<Outcome, Error> {
     let mut tested = Vec::new();
     for path in files {
-        let one = one(path);
+        let one = one(path, catalog);
         report::tell(&one, output)?;
         tested.push(one);
     }
@@ -61,9 +62,9 @@ pub(crate) fn test(files: &[PathBuf], output: &Output) -> Result<Outcome, Error>
     })
 }
 
-fn one(path: &Path) -> Tested {
+fn one(path: &Path, catalog: &Folder) -> Tested {
     let name = input::name(path);
-    match prepare(path, &name) {
+    match prepare(path, &name, catalog) {
         Ok((file, compiled)) => {
             let verdicts =
                 file.scenarios.iter().map(|scenario| run_one(&file, scenario, &compiled)).collect();
@@ -79,7 +80,7 @@ fn run_one(file: &File, scenario: &Scenario, compiled: &Compiled) -> Verdict {
     judge::judge(scenario, &compiled.workflow, &ran, began.elapsed())
 }
 
-fn prepare(path: &Path, name: &str) -> Result<(File, Compiled), Vec<Broken>> {
+fn prepare(path: &Path, name: &str, catalog: &Folder) -> Result<(File, Compiled), Vec<Broken>> {
     let broken = |source: &str, findings| {
         vec![Broken { name: name.to_owned(), source: source.to_owned(), findings }]
     };
@@ -97,7 +98,9 @@ fn prepare(path: &Path, name: &str) -> Result<(File, Compiled), Vec<Broken>> {
     let workflow = folder.join(workflow);
     let text =
         input::read(&workflow).map_err(|error| broken(&source, unreadable(place, &error)))?;
-    let compiled = baton_dsl::compile(&text).map_err(|found| {
+    let functions =
+        catalog.gather(&text).map_err(|error| broken(&source, unreadable(place, &error)))?;
+    let compiled = baton_dsl::compile_with(&text, &functions).map_err(|found| {
         let findings = found.into_iter().map(Finding::from).collect();
         vec![Broken { name: input::name(&workflow), source: text.clone(), findings }]
     })?;

@@ -1,7 +1,7 @@
 //! The API's messages as JSON, with keys that stay.
 
 use baton_proto::v1::{
-    Definition, Error, Instance, OpenTask, PartitionStatus, Status, WorkerStatus,
+    CatalogFunction, Definition, Error, Instance, OpenTask, PartitionStatus, Status, WorkerStatus,
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -101,6 +101,19 @@ pub(crate) fn problem_text(error: &Error) -> String {
         text.push_str(part);
     }
     text
+}
+
+pub(crate) fn function(function: &CatalogFunction) -> Value {
+    let mut shape = json!({
+        "name": function.name,
+        "version": function.version,
+        "hash": function.hash,
+        "deployed_at": time(function.deployed_at.as_ref()),
+    });
+    if !function.source.is_empty() {
+        shape["source"] = json!(function.source);
+    }
+    shape
 }
 
 pub(crate) fn definition(definition: &Definition) -> Value {

@@ -145,7 +145,7 @@ impl<'n> Tasks<'n> {
         };
         let Some(used) = members.get("use") else { return };
         let Some(name) = self.builder.string(used, "`use`") else { return };
-        if !self.builder.secrets.contains(name) {
+        if !self.builder.any_secret && !self.builder.secrets.contains(name) {
             self.builder.unknown_secret(name, used.place);
             return;
         }

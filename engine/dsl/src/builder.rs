@@ -32,6 +32,8 @@ pub(crate) struct Builder {
     pub variables: Vec<String>,
     /// `use.secrets`
     pub secrets: BTreeSet<String>,
+    /// Those that an expression refers to are declared somewhere else.
+    pub any_secret: bool,
     pub secrets_used: BTreeSet<String>,
     /// Those that the step at hand refers to; `None` outside the arguments of a step, where there are none.
     pub step_secrets: Option<BTreeSet<String>>,
@@ -48,6 +50,7 @@ impl Builder {
             loose: false,
             variables: Vec::new(),
             secrets: BTreeSet::new(),
+            any_secret: false,
             secrets_used: BTreeSet::new(),
             step_secrets: None,
         }
@@ -248,11 +251,32 @@ impl Builder {
         in_scope: &BTreeSet<String>,
     ) -> Result<jq::Jq, Vec<jq::Problem>> {
         let known = jq::Known { variables: in_scope, secrets: &self.secrets };
-        let (jq, secrets) = jq::compile(source, known)?;
+        let compiled = jq::compile(source, known);
+        let (jq, secrets) = match compiled {
+            Err(problems) if self.any_secret && self.declare(&problems) => {
+                let known = jq::Known { variables: in_scope, secrets: &self.secrets };
+                jq::compile(source, known)?
+            }
+            compiled => compiled?,
+        };
         for name in secrets {
             self.secret(name);
         }
         Ok(jq)
+    }
+
+    /// Takes the secrets that nobody declared for known; whether there are any.
+    fn declare(&mut self, problems: &[jq::Problem]) -> bool {
+        let before = self.secrets.len();
+        self.secrets.extend(problems.iter().filter_map(|problem| match problem {
+            jq::Problem::UnknownSecret(name) => Some(name.clone()),
+            jq::Problem::Syntax(_)
+            | jq::Problem::UnknownVariable(_)
+            | jq::Problem::UnknownFunction(_)
+            | jq::Problem::Withheld(..)
+            | jq::Problem::Unsupported(_) => None,
+        }));
+        self.secrets.len() > before
     }
 
     /// The step at hand refers to the secret.

@@ -70,6 +70,14 @@ impl Place {
 #[derive(Default)]
 pub(crate) struct Sink {
     pub found: Vec<(Place, Diagnostic)>,
+    /// What is walked now is the text of a function, not the document's.
+    pub within: Option<Within>,
+}
+
+/// A function of the catalog, and the place of its call in the document.
+pub(crate) struct Within {
+    pub name: String,
+    pub place: Place,
 }
 
 impl Sink {
@@ -97,6 +105,11 @@ impl Sink {
         self.add(Severity::Warning, code, at, message.into(), hint.into());
     }
 
+    /// Where in the document that is.
+    pub(crate) fn place(&self, at: Place) -> Place {
+        self.within.as_ref().map_or(at, |within| within.place)
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, found)| found.severity == Severity::Error)
     }
@@ -105,10 +118,19 @@ impl Sink {
         &mut self,
         severity: Severity,
         code: &'static str,
-        at: Place,
-        message: String,
+        mut at: Place,
+        mut message: String,
         mut hint: String,
     ) {
+        if let Some(within) = &self.within {
+            // What was only a warning was said when the function was deployed.
+            if severity == Severity::Warning {
+                return;
+            }
+            message =
+                format!("in the function {}, at {}:{}: {message}", within.name, at.line, at.column);
+            at = within.place;
+        }
         if hint.is_empty() {
             usual_hint(code).clone_into(&mut hint);
         }

@@ -4,19 +4,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use baton_core::{
     Workflow,
-    workflow::{Hash, Kind, Name, Task, Then},
+    workflow::{Kind, Name, Task, Then},
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     Compiled,
     builder::{Builder, Members},
-    diagnostic::{Place, Sink},
-    extensions::{self, Extension},
-    flow, limits, literals, misspelt,
+    diagnostic::{Place, Severity, Sink},
+    extensions::{self, Extension, Stand},
+    functions::{self, Catalog, Functions},
+    limits,
     program::Program,
     schedule,
-    tasks::{Draft, Tasks, Used},
+    tasks::{Draft, Tasks},
     tree::{self, Member, Node, Value},
 };
 
@@ -27,14 +27,35 @@ pub(crate) struct Outcome {
     pub compiled: Option<Compiled>,
 }
 
-pub(crate) fn compile(source: &str) -> Outcome {
+pub(crate) fn compile(source: &str, functions: &Functions, missing: Severity) -> Outcome {
     let mut sink = Sink::default();
     let Some(tree) = tree::parse(source, &mut sink) else {
         return Outcome { tree: None, sink, compiled: None };
     };
-    let builder = Builder::new(sink);
-    let (sink, compiled) = walk(&tree, source, builder);
+    let catalog = Catalog::read(&tree, functions, missing);
+    let (sink, compiled) = walk(&tree, source, Builder::new(sink), &catalog, functions);
     Outcome { tree: Some(tree), sink, compiled }
+}
+
+/// A function's text: one task, by itself. It compiles to nothing, for only a workflow runs.
+pub(crate) fn function(source: &str, functions: &Functions) -> Outcome {
+    let mut sink = Sink::default();
+    let Some(tree) = tree::parse(source, &mut sink) else {
+        return Outcome { tree: None, sink, compiled: None };
+    };
+    let catalog = Catalog::read(&tree, functions, Severity::Error);
+    // Which secrets there are, the workflow says that calls it.
+    let builder = Builder { any_secret: true, ..Builder::new(sink) };
+    let nothing = Reusable::default();
+    let mut tasks = Tasks::new(builder, &nothing, &nothing, &catalog, String::new());
+    tasks.in_function = true;
+    let outermost = plain(Arc::from("function"), "");
+    tasks.drafts.push(Draft { task: outermost, place: tree.place, made: false });
+    let stand = Stand { name: "function", node: &tree, place: tree.place, pointer: "" };
+    let first = tasks.alone(stand);
+    tasks.drafts[0].task.kind = Kind::Do { first: Some(first) };
+    tasks.end(&tree);
+    Outcome { sink: tasks.builder.sink, tree: Some(tree), compiled: None }
 }
 
 struct Document {
@@ -42,7 +63,13 @@ struct Document {
     title: String,
 }
 
-fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compiled>) {
+fn walk(
+    tree: &Node,
+    source: &str,
+    mut builder: Builder,
+    catalog: &Catalog,
+    functions: &Functions,
+) -> (Sink, Option<Compiled>) {
     const KNOWN: [&str; 8] =
         ["document", "input", "use", "do", "timeout", "output", "evaluate", "schedule"];
     let Some(root) = root(&mut builder, tree, &KNOWN) else { return (builder.sink, None) };
@@ -59,16 +86,8 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         .get("schedule")
         .and_then(|node| schedule::compile(&mut builder, node, metadata, name, source));
     let reusable = root.get("use").map(|node| reusable(&mut builder, node)).unwrap_or_default();
-    let mut tasks = Tasks {
-        builder,
-        drafts: Vec::new(),
-        reusable: &reusable,
-        used: Used::default(),
-        fixes: Vec::new(),
-        calls: Vec::new(),
-        namespace,
-        extending: true,
-    };
+    let nothing = Reusable::default();
+    let mut tasks = Tasks::new(builder, &reusable, &nothing, catalog, namespace);
 
     let root_name =
         document.as_ref().map_or_else(|| Arc::from(""), |document| Arc::clone(&document.name.name));
@@ -85,11 +104,8 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         let first = tasks.list(list, "/do", false);
         tasks.drafts[0].task.kind = Kind::Do { first };
     }
-    tasks.functions();
-    tasks.unused_parts();
-    flow::check(&mut tasks);
-    misspelt::check(&mut tasks);
-    literals::check(tree, &mut tasks.builder.sink);
+    tasks.end(tree);
+    let functions = tasks.texts(functions);
 
     let Tasks { builder: Builder { sink, codes, schemas, matchers, secrets, .. }, drafts, .. } =
         tasks;
@@ -98,7 +114,7 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
     tree.write_json(&mut definition);
     let workflow = Workflow {
         name: document.name,
-        hash: Hash(Sha256::digest(source.as_bytes()).into()),
+        hash: functions::hash(source, &functions),
         tasks: drafts.into_iter().map(|draft| draft.task).collect(),
     };
     let secrets = secrets.into_iter().map(Arc::from).collect();
@@ -108,6 +124,7 @@ fn walk(tree: &Node, source: &str, mut builder: Builder) -> (Sink, Option<Compil
         workflow: Arc::new(workflow),
         program,
         title: document.title,
+        functions,
         warnings: Vec::new(),
         trigger,
     };
@@ -267,9 +284,18 @@ pub(crate) struct Reusable<'n> {
 fn reusable<'n>(builder: &mut Builder, node: &'n Node) -> Reusable<'n> {
     const KNOWN: [&str; 7] =
         ["errors", "retries", "timeouts", "functions", "authentications", "extensions", "secrets"];
-    let Some(members) = builder.members(node, "`use`", &KNOWN, &["catalogs"]) else {
+    let known: Vec<&str> = KNOWN.into_iter().chain(["catalogs"]).collect();
+    let Some(members) = builder.members(node, "`use`", &known, &[]) else {
         return Reusable::default();
     };
+    if let Some(catalogs) = members.member("catalogs") {
+        builder.sink.error_hint(
+            "unsupported",
+            catalogs.place,
+            "`catalogs` is not supported: the engine fetches nothing",
+            "deploy the functions with `baton functions deploy`, and call NAME:VERSION@default",
+        );
+    }
     let extensions = members.get("extensions");
     let extensions = extensions.map(|node| extensions::read(builder, node)).unwrap_or_default();
     let secrets = members.get("secrets").map(|node| secrets(builder, node)).unwrap_or_default();

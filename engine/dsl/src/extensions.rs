@@ -143,7 +143,7 @@ impl<'n> Tasks<'n> {
 
     /// Extensions that extend nothing are checked all the same.
     pub(crate) fn check_extension(&mut self, extension: &'n Extension<'n>) {
-        let (drafts, calls) = (self.drafts.len(), self.calls.len());
+        let (drafts, calls, called) = (self.drafts.len(), self.calls.len(), self.called.len());
         if let Some(when) = extension.when {
             self.condition(when);
         }
@@ -154,6 +154,7 @@ impl<'n> Tasks<'n> {
         }
         self.drafts.truncate(drafts);
         self.calls.truncate(calls);
+        self.called.truncate(called);
     }
 
     /// A task with one way on.

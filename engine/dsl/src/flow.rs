@@ -14,7 +14,9 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
     let mut reached = vec![false; drafts.len()];
     let mut findings = Vec::new();
     // A list begins where nothing precedes a task: gather the first of each.
-    let firsts = drafts.iter().flat_map(|draft| firsts(&draft.task));
+    // What a function of the catalog does was looked at when it was deployed.
+    let own = &drafts[..tasks.own];
+    let firsts = own.iter().flat_map(|draft| firsts(&draft.task));
     for first in firsts {
         reach(drafts, first, &mut reached);
         if let Some(at) = idle_cycle(drafts, first, &progress) {
@@ -27,12 +29,12 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
         }
     }
     let mut listed = vec![false; drafts.len()];
-    for draft in drafts {
+    for draft in own {
         if let Some(next) = draft.task.following {
             listed[index(next)] = true;
         }
     }
-    for (i, draft) in drafts.iter().enumerate() {
+    for (i, draft) in own.iter().enumerate() {
         // A delay or a limit that was refused is not seen here.
         if !has_errors && is_endless(&draft.task) {
             findings.push((

@@ -9,7 +9,7 @@ use baton_core::{
 
 use crate::{
     builder::{Members, inside},
-    calls, limits,
+    calls, functions, limits,
     tasks::{Slot, Tasks},
     tree::{Node, Value},
 };
@@ -59,20 +59,14 @@ impl<'n> Tasks<'n> {
         if let Some(fields) = calls::protocol(name) {
             return self.protocol(name, fields, members, attempts_max);
         }
-        if name.contains("://") || name.contains('@') {
-            let message = "functions of catalogs and of URLs are not supported";
-            self.builder.sink.error_hint(
-                "unsupported",
-                node.place,
-                message,
-                "call department.function",
-            );
-            return None;
-        }
         let with = members.get("with");
         if let Some(with) = with.filter(|with| !matches!(with.value, Value::Object(_))) {
             let message = format!("`with` must be an object, not {}", with.what());
             self.builder.sink.error("invalid-type", with.place, message);
+        }
+        if let Some(reference) = functions::reference(name) {
+            let arguments = with.map(|with| self.builder.template(with));
+            return self.call_reference(id, node, &reference, arguments);
         }
         if let Some((name, _)) = self.reusable.functions.get_key_value(name) {
             let arguments = with.map(|with| self.builder.template(with));

@@ -15,6 +15,7 @@ mod events;
 mod extensions;
 mod flow;
 mod forms;
+mod functions;
 mod jq;
 mod json;
 mod kinds;
@@ -45,7 +46,9 @@ use baton_core::{Duration, Timestamp, Workflow};
 
 pub use arguments::{Offer, check_arguments};
 pub use diagnostic::{Diagnostic, Place, Severity};
+pub use functions::{BadName, FunctionName, Functions, mentions};
 pub use json::check_json;
+pub use limits::FUNCTIONS_MAX;
 pub use program::Program;
 pub use schedule::Trigger;
 pub use secrets::SecretsKey;
@@ -62,17 +65,29 @@ pub struct Compiled {
     pub program: Program,
     /// `document.title`; empty when the author gave none.
     pub title: String,
+    /// The functions of the catalog that it is made of, too: keep them, and compile it with them again.
+    pub functions: Functions,
     pub warnings: Vec<Diagnostic>,
     /// The workflow behind its `schedule`, which runs it.
     pub trigger: Option<Trigger>,
 }
 
-/// Compiles YAML or JSON text.
+/// Compiles YAML or JSON text that calls no function of a catalog.
 ///
 /// # Errors
 /// All findings, in the order of their places, when any of them is an error.
 pub fn compile(source: &str) -> Result<Compiled, Vec<Diagnostic>> {
-    let (findings, compiled) = work(source);
+    compile_with(source, &Functions::new())
+}
+
+/// Compiles YAML or JSON text, with the functions of the catalog that it may call. What is wrong with a function in this
+/// document is found at the call that leads to it.
+///
+/// # Errors
+/// All findings, in the order of their places, when any of them is an error.
+pub fn compile_with(source: &str, functions: &Functions) -> Result<Compiled, Vec<Diagnostic>> {
+    let (findings, compiled) =
+        work(|| finish(document::compile(source, functions, Severity::Error)));
     match compiled {
         Some(compiled) if findings.iter().all(|finding| finding.severity == Severity::Warning) => {
             Ok(Compiled { warnings: findings, ..compiled })
@@ -81,9 +96,30 @@ pub fn compile(source: &str) -> Result<Compiled, Vec<Diagnostic>> {
     }
 }
 
-/// All findings, errors and warnings, in the order of their places.
+/// All findings, errors and warnings, in the order of their places. That nothing is known of the catalog's functions is a
+/// warning.
 pub fn lint(source: &str) -> Vec<Diagnostic> {
-    work(source).0
+    work(|| finish(document::compile(source, &Functions::new(), Severity::Warning))).0
+}
+
+/// All findings, errors and warnings, in the order of their places.
+pub fn lint_with(source: &str, functions: &Functions) -> Vec<Diagnostic> {
+    work(|| finish(document::compile(source, functions, Severity::Error))).0
+}
+
+/// Checks the text of a function: one task, which may call the functions given.
+///
+/// # Errors
+/// All findings, in the order of their places, when any of them is an error; else gives the warnings.
+pub fn check_function(
+    source: &str,
+    functions: &Functions,
+) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    let (findings, _) = work(|| finish(document::function(source, functions)));
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(findings);
+    }
+    Ok(findings)
 }
 
 /// Reads YAML or JSON text that need not be a workflow.
@@ -115,12 +151,14 @@ pub fn duration(node: &Node) -> Result<Duration, String> {
 }
 
 /// Parsers recurse on what the author wrote, so they get a stack that is deep enough for the worst of it.
-fn work(source: &str) -> (Vec<Diagnostic>, Option<Compiled>) {
+fn work(
+    compile: impl FnOnce() -> (Vec<Diagnostic>, Option<Compiled>) + Send,
+) -> (Vec<Diagnostic>, Option<Compiled>) {
     thread::scope(|scope| {
         let worker = thread::Builder::new()
             .name("compile".into())
             .stack_size(limits::COMPILE_STACK_BYTES)
-            .spawn_scoped(scope, || finish(document::compile(source)));
+            .spawn_scoped(scope, compile);
         match worker.map(thread::ScopedJoinHandle::join) {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => (vec![failure()], None),

@@ -62,6 +62,18 @@ pub(crate) const ATTEMPTS_MAX: u32 = 100;
 /// Bytes of stack for compiling: parsers recurse, and the caller's stack may be small.
 pub(crate) const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
 
+/// Functions of the catalog behind one document: each is read and compiled with it.
+pub const FUNCTIONS_MAX: usize = 100;
+
+/// Bytes of these functions together: with the document they are kept in one message of the broker.
+pub(crate) const FUNCTIONS_BYTES_MAX: usize = 512 * 1024;
+
+/// Functions of the catalog inside each other; a running instance has room for 64 tasks inside each other.
+pub(crate) const FUNCTION_DEPTH_MAX: usize = 16;
+
+/// Bytes of a function's version: it becomes part of a key.
+pub(crate) const FUNCTION_VERSION_BYTES_MAX: usize = 64;
+
 /// Filters of one listener: each is looked at for each event.
 pub(crate) const FILTERS_MAX: usize = 100;
 

@@ -10,7 +10,7 @@ pub(crate) fn check(tasks: &mut Tasks<'_>) {
     let own = &tasks.reusable.functions;
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for draft in &tasks.drafts {
+    for draft in &tasks.drafts[..tasks.own] {
         // Whoever names another department means it.
         if let Kind::Step { function, .. } = &draft.task.kind
             && *function.department == *tasks.namespace

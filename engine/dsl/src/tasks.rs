@@ -15,7 +15,9 @@ use crate::{
     diagnostic::Place,
     document::{Reusable, object, plain},
     extensions::{Entry, Stand},
-    json, limits,
+    flow,
+    functions::{Bodies, Called, Catalog, FunctionName},
+    json, limits, literals, misspelt,
     tree::{Node, Value},
 };
 
@@ -32,6 +34,17 @@ pub(crate) struct Tasks<'n> {
     pub namespace: String,
     /// Extensions extend what is compiled now: not what is their own.
     pub extending: bool,
+    /// The functions of the catalog, calls of them, and their bodies.
+    pub catalog: &'n Catalog,
+    pub called: Vec<Called<'n>>,
+    pub bodies: Bodies<'n>,
+    /// The function of the catalog whose text is walked, when it is not the document's own.
+    pub inside: Option<&'n FunctionName>,
+    /// The text that is walked is a function's, which has no `use`.
+    pub in_function: bool,
+    pub nothing: &'n Reusable<'n>,
+    /// How many of the drafts are the document's own; the catalog's come behind them.
+    pub own: usize,
 }
 
 pub(crate) struct Draft {
@@ -74,6 +87,43 @@ const KINDS: [&str; 12] =
     ["call", "for", "try", "do", "fork", "set", "switch", "raise", "wait", "emit", "listen", "run"];
 
 impl<'n> Tasks<'n> {
+    pub(crate) fn new(
+        builder: Builder,
+        reusable: &'n Reusable<'n>,
+        nothing: &'n Reusable<'n>,
+        catalog: &'n Catalog,
+        namespace: String,
+    ) -> Self {
+        Self {
+            builder,
+            drafts: Vec::new(),
+            reusable,
+            used: Used::default(),
+            fixes: Vec::new(),
+            calls: Vec::new(),
+            namespace,
+            extending: true,
+            catalog,
+            called: Vec::new(),
+            bodies: Bodies::default(),
+            inside: None,
+            in_function: false,
+            nothing,
+            own: 0,
+        }
+    }
+
+    /// What remains when all tasks of the text have been walked.
+    pub(crate) fn end(&mut self, tree: &Node) {
+        self.functions();
+        self.own = self.drafts.len();
+        self.catalog_functions();
+        self.unused_parts();
+        flow::check(self);
+        misspelt::check(self);
+        literals::check(tree, &mut self.builder.sink);
+    }
+
     /// The tasks of a list; gives the first.
     pub(crate) fn list(&mut self, node: &'n Node, pointer: &str, branches: bool) -> Option<TaskId> {
         self.ids(node, pointer, branches).first().copied()
@@ -290,7 +340,11 @@ impl<'n> Tasks<'n> {
 
     pub(crate) fn unknown_part(&mut self, what: &str, name: &str, place: Place, known: Vec<&str>) {
         let hint = nearest(name, known.into_iter());
-        let hint = hint.unwrap_or_else(|| format!("define it under `use.{}`", plural(what)));
+        let define = || format!("define it under `use.{}`", plural(what));
+        let hint = match hint {
+            None if self.in_function => "write it out: a function has no `use`".into(),
+            hint => hint.unwrap_or_else(define),
+        };
         self.builder.sink.error_hint(
             "unknown-name",
             place,
@@ -330,13 +384,9 @@ impl<'n> Tasks<'n> {
                     return;
                 }
                 let pointer = format!("/use/functions/{}", json::escape_pointer(name));
-                let outer = std::mem::take(&mut self.fixes);
                 self.extending = extending;
-                let entry = self.entry(Stand { name, node, place, pointer: &pointer }, false);
-                bodies.insert((name, extending), entry.first);
-                for fix in std::mem::replace(&mut self.fixes, outer) {
-                    self.resolve(&fix, &BTreeMap::new(), false);
-                }
+                let first = self.alone(Stand { name, node, place, pointer: &pointer });
+                bodies.insert((name, extending), first);
             }
             let calls =
                 self.calls[looked_at..].iter().map(|(_, name, extending)| (*name, *extending));
@@ -354,6 +404,16 @@ impl<'n> Tasks<'n> {
                 *body = *found;
             }
         }
+    }
+
+    /// A task in no list: nothing follows it, and it can name no other.
+    pub(crate) fn alone(&mut self, stand: Stand<'_, 'n>) -> TaskId {
+        let outer = std::mem::take(&mut self.fixes);
+        let entry = self.entry(stand, false);
+        for fix in std::mem::replace(&mut self.fixes, outer) {
+            self.resolve(&fix, &BTreeMap::new(), false);
+        }
+        entry.first
     }
 
     /// Parts of `use` that nothing refers to are checked all the same, and mentioned.

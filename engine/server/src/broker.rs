@@ -19,6 +19,7 @@ pub const WORK_STREAM: &str = "BATON_WORK";
 pub const EVENTS_STREAM: &str = "BATON_EVENTS";
 pub const LIFECYCLE_STREAM: &str = "BATON_LIFECYCLE";
 pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
+pub const FUNCTIONS_BUCKET: &str = "BATON_FUNCTIONS";
 pub const LEASES_BUCKET: &str = "BATON_LEASES";
 pub const SETTINGS_BUCKET: &str = "BATON_SETTINGS";
 pub const OBJECTS_BUCKET: &str = "BATON_OBJECTS";

@@ -10,11 +10,15 @@ use baton_core::{
     Timestamp, Workflow,
     workflow::{Hash, Name},
 };
-use baton_dsl::{Diagnostic, Program, SecretsKey, Severity};
+use baton_dsl::{Compiled, Diagnostic, Functions, Program, SecretsKey, Severity};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{self, Broker};
+use crate::{
+    broker::{self, Broker},
+    functions::{self, Catalog},
+    limits,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +26,8 @@ pub enum Error {
     Invalid(Vec<Diagnostic>),
     #[error("{0} exists with another text: give it a new version")]
     VersionConflict(String),
+    #[error("with its functions the workflow has more than {} bytes", limits::STORED_BYTES_MAX)]
+    TooLarge,
     #[error("the definitions cannot be reached: {0}")]
     Unavailable(String),
 }
@@ -31,6 +37,8 @@ pub struct Definition {
     pub workflow: Arc<Workflow>,
     pub program: Program,
     pub source: String,
+    /// Of the catalog, as they were when it was deployed.
+    pub functions: Functions,
     pub title: String,
     pub deployed_at: Timestamp,
     /// The hash of the workflow behind its `schedule`.
@@ -47,12 +55,16 @@ impl Definition {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     source: String,
+    /// Texts of the catalog's functions behind it, by their names: whatever becomes of the catalog, it is these that run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    functions: BTreeMap<String, String>,
     deployed_at_ms: i64,
 }
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Definitions {
+    pub catalog: Catalog,
     store: Store,
     secrets: SecretsKey,
     known: Arc<RwLock<Known>>,
@@ -83,7 +95,8 @@ impl Definitions {
     /// [`Error`] says what can go wrong.
     pub async fn open(broker: &Broker, secrets: SecretsKey) -> Result<Self, broker::Error> {
         let store = broker.bucket(broker::DEFINITIONS_BUCKET, std::time::Duration::ZERO).await?;
-        let definitions = Self { store, secrets, known: Arc::default() };
+        let catalog = Catalog::open(broker).await?;
+        let definitions = Self { catalog, store, secrets, known: Arc::default() };
         definitions.refresh().await.map_err(|error| broker::Error::Prepare {
             what: "the definitions".into(),
             reason: error.to_string(),
@@ -123,11 +136,19 @@ impl Definitions {
     /// # Panics
     /// When another thread panicked while it held the lock.
     pub async fn deploy(&self, source: &str, now: Timestamp) -> Result<Deployed, Error> {
-        let compiled = baton_dsl::compile(source).map_err(Error::Invalid)?;
+        let compiled = self.compile(source).await?;
         let name = compiled.workflow.name.clone();
         let key = format!("{}.{}.{}", name.namespace, name.name, escaped(&name.version));
-        let stored = Stored { source: source.to_owned(), deployed_at_ms: now.0 };
+        let functions = compiled.functions.iter();
+        let stored = Stored {
+            source: source.to_owned(),
+            functions: functions.map(|(name, text)| (name.to_string(), text.clone())).collect(),
+            deployed_at_ms: now.0,
+        };
         let value = serde_json::to_vec(&stored).expect("strings are JSON");
+        if value.len() > limits::STORED_BYTES_MAX {
+            return Err(Error::TooLarge);
+        }
         let warnings = compiled.warnings.clone();
         match self.store.create(&key, value.into()).await {
             Ok(_) => Ok(Deployed { definition: self.learn(stored)?, created: true, warnings }),
@@ -139,7 +160,7 @@ impl Definitions {
                     .map_err(|error| Error::Unavailable(error.to_string()))?
                     .and_then(|value| serde_json::from_slice::<Stored>(&value).ok())
                     .ok_or_else(|| Error::Unavailable("what is stored cannot be read".into()))?;
-                if existing.source != source {
+                if existing.source != source || existing.functions != stored.functions {
                     return Err(Error::VersionConflict(format!(
                         "{}/{}:{}",
                         name.namespace, name.name, name.version
@@ -151,8 +172,25 @@ impl Definitions {
         }
     }
 
+    /// With the functions that the catalog has now.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn compile(&self, source: &str) -> Result<Compiled, Error> {
+        let functions = self.catalog.gather(source).await.map_err(|error| match error {
+            functions::Error::Unavailable(what) => Error::Unavailable(what),
+            functions::Error::Invalid(_)
+            | functions::Error::VersionConflict(_)
+            | functions::Error::Full => Error::Unavailable(error.to_string()),
+        })?;
+        baton_dsl::compile_with(source, &functions).map_err(Error::Invalid)
+    }
+
     fn learn(&self, stored: Stored) -> Result<Arc<Definition>, Error> {
-        let compiled = baton_dsl::compile(&stored.source).map_err(Error::Invalid)?;
+        let kept = stored.functions.into_iter();
+        let kept: Functions =
+            kept.filter_map(|(name, text)| Some((name.parse().ok()?, text))).collect();
+        let compiled = baton_dsl::compile_with(&stored.source, &kept).map_err(Error::Invalid)?;
         let hash = compiled.workflow.hash;
         if let Some(known) = self.by_hash(hash) {
             return Ok(known);
@@ -162,6 +200,7 @@ impl Definitions {
                 program: trigger.program.with_key(self.secrets.clone()),
                 workflow: trigger.workflow,
                 source: String::new(),
+                functions: Functions::default(),
                 title: compiled.title.clone(),
                 deployed_at: Timestamp(stored.deployed_at_ms),
                 trigger: None,
@@ -172,6 +211,7 @@ impl Definitions {
             workflow: compiled.workflow,
             program: compiled.program.with_key(self.secrets.clone()),
             source: stored.source,
+            functions: compiled.functions,
             title: compiled.title,
             deployed_at: Timestamp(stored.deployed_at_ms),
         });

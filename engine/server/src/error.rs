@@ -12,6 +12,8 @@ pub enum Refusal {
     InvalidPageToken,
     #[error("the workflow {0} is not deployed")]
     UnknownWorkflow(String),
+    #[error("the catalog has no function {0}")]
+    UnknownFunction(String),
     #[error("there is no instance {0}")]
     UnknownInstance(String),
     #[error("the idempotency key was used with another input or other labels")]
@@ -22,6 +24,10 @@ pub enum Refusal {
     InvalidInput(String),
     #[error("the workflow has problems: {0}")]
     InvalidWorkflow(String),
+    #[error("the function has problems: {0}")]
+    InvalidFunction(String),
+    #[error("{0}")]
+    CatalogFull(String),
     #[error("{0}")]
     VersionConflict(String),
     #[error("{0}")]
@@ -44,11 +50,14 @@ impl Refusal {
             Self::InvalidId(_) => "invalid-id",
             Self::InvalidPageToken => "invalid-page-token",
             Self::UnknownWorkflow(_) => "unknown-workflow",
+            Self::UnknownFunction(_) => "unknown-catalog-function",
             Self::UnknownInstance(_) => "unknown-instance",
             Self::KeyConflict => "key-conflict",
             Self::TooLarge(_) => "too-large",
             Self::InvalidInput(_) => "invalid-input",
             Self::InvalidWorkflow(_) => "invalid-workflow",
+            Self::InvalidFunction(_) => "invalid-function",
+            Self::CatalogFull(_) => "catalog-full",
             Self::VersionConflict(_) => "version-conflict",
             Self::Rejected(rejection) => rejection.code(),
             Self::InvalidEvent(_) => "invalid-event",
@@ -66,11 +75,14 @@ impl Refusal {
             | Self::TooLarge(_)
             | Self::InvalidInput(_)
             | Self::InvalidWorkflow(_)
+            | Self::InvalidFunction(_)
             | Self::InvalidEvent(_) => tonic::Code::InvalidArgument,
-            Self::UnknownWorkflow(_) | Self::UnknownInstance(_) => tonic::Code::NotFound,
+            Self::UnknownWorkflow(_) | Self::UnknownFunction(_) | Self::UnknownInstance(_) => {
+                tonic::Code::NotFound
+            }
             Self::KeyConflict | Self::VersionConflict(_) => tonic::Code::AlreadyExists,
             Self::Rejected(_) => tonic::Code::FailedPrecondition,
-            Self::Overloaded => tonic::Code::ResourceExhausted,
+            Self::Overloaded | Self::CatalogFull(_) => tonic::Code::ResourceExhausted,
             Self::PartitionUnavailable(_) => tonic::Code::Unavailable,
             Self::Internal(_) => tonic::Code::Internal,
         }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod definitions;
 pub mod error;
 pub mod events;
+pub mod functions;
 pub mod growth;
 pub mod http;
 pub mod large;

@@ -20,6 +20,18 @@ pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a workflow's source.
 pub const SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of a function of the catalog; those behind one workflow are bounded together, too.
+pub const FUNCTION_BYTES_MAX: usize = 256 * 1024;
+
+/// Functions in the catalog: a list of them is one answer.
+pub const FUNCTIONS_MAX: usize = 10_000;
+
+/// Names that are looked up for one text: more than may be called, for data may look like a call.
+pub const FUNCTIONS_ASKED_MAX: usize = 1_000;
+
+/// Bytes of a workflow as it is stored with its functions: it fits one NATS message.
+pub const STORED_BYTES_MAX: usize = 1024 * 1024 - 4 * 1024;
+
 /// Bytes of a step's output: a result fits one NATS message.
 pub const OUTPUT_BYTES_MAX: usize = 960 * 1024;
 

@@ -469,6 +469,34 @@ Feature: Calls
     When the workflow is executed
     Then the workflow should be refused with 'unsupported' at '/do/0/ask/call'
 
+  @row-54
+  Scenario: A function of the catalog may call others of the catalog
+    Given a function 'half:1.0.0' of the default catalog:
+    """yaml
+    set: { n: '${ .n / 2 }' }
+    """
+    And a function 'quarter:1.0.0' of the default catalog:
+    """yaml
+    do:
+      - once: { call: 'half:1.0.0@default', with: { n: '${ .n }' } }
+      - twice: { call: 'half:1.0.0@default', with: { n: '${ .n }' } }
+    """
+    And a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: a-function-of-the-catalog-may-call-others
+      version: '1.0.0'
+    do:
+      - share: { call: 'quarter:1.0.0@default', with: { n: 8 } }
+    """
+    When the workflow is executed
+    Then the workflow should complete with output:
+    """yaml
+    n: 2
+    """
+
   @row-100
   Scenario: An endpoint is a text, an expression or an object
     Given a workflow with definition:

@@ -282,14 +282,42 @@ Feature: Reusable parts
     When the workflow is executed
     Then the workflow should be refused with 'unsupported' at '/use/catalogs'
 
+  @row-12 @row-13
+  Scenario: A function of the default catalog is called with its arguments as its input
+    Given a function 'greet:1.0.0' of the default catalog:
+    """yaml
+    input:
+      schema:
+        document: { type: object, required: [ name ] }
+    set:
+      text: '${ "hello " + .name }'
+    """
+    And a workflow with definition:
+    """yaml
+    document:
+      dsl: '1.0.3'
+      namespace: default
+      name: a-function-of-the-default-catalog
+      version: '1.0.0'
+    do:
+      - greet:
+          call: greet:1.0.0@default
+          with: { name: you }
+    """
+    When the workflow is executed
+    Then the workflow should complete with output:
+    """yaml
+    text: hello you
+    """
+
   @row-13
-  Scenario: A function of the default catalog is refused
+  Scenario: A function that the default catalog does not have is refused
     Given a workflow with definition:
     """yaml
     document:
       dsl: '1.0.3'
       namespace: default
-      name: a-function-of-the-default-catalog-is-ref
+      name: a-function-that-the-catalog-does-not-have
       version: '1.0.0'
     do:
       - log:
@@ -297,4 +325,4 @@ Feature: Reusable parts
           with: { message: hello }
     """
     When the workflow is executed
-    Then the workflow should be refused with 'unsupported' at '/do/0/log/call'
+    Then the workflow should be refused with 'unresolved-function' at '/do/0/log/call'

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod catalog;
 mod children;
 mod deadlines;
 mod events;

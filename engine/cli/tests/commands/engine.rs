@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, pin::Pin};
 
 use baton_proto::v1::{
-    CancelRequest, Definition, DeployRequest, DeployResponse, Diagnostic, Error, Event,
-    GetDefinitionRequest, GetRequest, HistoryEvent, HistoryRequest, HistoryResponse, Instance,
+    CancelRequest, CatalogFunction, Definition, DeployFunctionRequest, DeployFunctionResponse,
+    DeployRequest, DeployResponse, Diagnostic, Error, Event, GetDefinitionRequest,
+    GetFunctionRequest, GetRequest, HistoryEvent, HistoryRequest, HistoryResponse, Instance,
     InstanceCompleted, InstanceFaulted, InstanceStarted, ListDefinitionsRequest,
-    ListDefinitionsResponse, ListRequest, ListResponse, PartitionStatus, RerunRequest,
-    ResumeRequest, StartAndWaitRequest, StartRequest, StartResponse, Status as InstanceStatus,
-    StatusRequest, StatusResponse, SuspendRequest, TerminateRequest, ValidateRequest,
-    ValidateResponse, WatchRequest,
+    ListDefinitionsResponse, ListFunctionsRequest, ListFunctionsResponse, ListRequest,
+    ListResponse, PartitionStatus, RerunRequest, ResumeRequest, StartAndWaitRequest, StartRequest,
+    StartResponse, Status as InstanceStatus, StatusRequest, StatusResponse, SuspendRequest,
+    TerminateRequest, ValidateFunctionRequest, ValidateRequest, ValidateResponse, WatchRequest,
     definition_service_server::{DefinitionService, DefinitionServiceServer},
     diagnostic::Severity,
     engine_service_server::{EngineService, EngineServiceServer},
@@ -169,6 +170,48 @@ impl DefinitionService for Engine {
         _: Request<ListDefinitionsRequest>,
     ) -> Result<Response<ListDefinitionsResponse>, Status> {
         Ok(Response::new(ListDefinitionsResponse { definitions: vec![definition()] }))
+    }
+
+    async fn deploy_function(
+        &self,
+        request: Request<DeployFunctionRequest>,
+    ) -> Result<Response<DeployFunctionResponse>, Status> {
+        let DeployFunctionRequest { name, version, source } = request.into_inner();
+        if !diagnostics(&source).is_empty() {
+            let message = "the function has errors";
+            return Err(refusal(Code::InvalidArgument, "invalid-function", message));
+        }
+        let function = Some(CatalogFunction { name, version, ..CatalogFunction::default() });
+        Ok(Response::new(DeployFunctionResponse { function, created: true, warnings: Vec::new() }))
+    }
+
+    async fn validate_function(
+        &self,
+        request: Request<ValidateFunctionRequest>,
+    ) -> Result<Response<ValidateResponse>, Status> {
+        let diagnostics = diagnostics(&request.into_inner().source);
+        Ok(Response::new(ValidateResponse { valid: false, diagnostics }))
+    }
+
+    async fn get_function(
+        &self,
+        request: Request<GetFunctionRequest>,
+    ) -> Result<Response<CatalogFunction>, Status> {
+        let GetFunctionRequest { name, version } = request.into_inner();
+        let source = "set: { a: 1 }\n".into();
+        Ok(Response::new(CatalogFunction { name, version, source, ..CatalogFunction::default() }))
+    }
+
+    async fn list_functions(
+        &self,
+        _: Request<ListFunctionsRequest>,
+    ) -> Result<Response<ListFunctionsResponse>, Status> {
+        let named = |name: &str| CatalogFunction {
+            name: name.into(),
+            version: "1.0.0".into(),
+            ..CatalogFunction::default()
+        };
+        Ok(Response::new(ListFunctionsResponse { functions: vec![named("a"), named("greet")] }))
     }
 }
 

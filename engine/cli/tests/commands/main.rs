@@ -5,6 +5,8 @@ mod diagrams;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod functions;
+#[cfg(test)]
 mod lint;
 #[cfg(test)]
 mod scenarios;

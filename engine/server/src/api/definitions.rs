@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use baton_dsl::{Compiled, Diagnostic, Offer, Severity, check_arguments};
+use baton_dsl::{Compiled, Diagnostic, FunctionName, Offer, Severity, check_arguments};
 use baton_proto::v1::{self, definition_service_server::DefinitionService};
+use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -11,6 +12,7 @@ use crate::{
     clock,
     definitions::{self, Definition},
     error::Refusal,
+    functions::{self, Function},
     limits, schedules,
     view::timestamp,
     wire::hex,
@@ -27,6 +29,49 @@ fn show(definition: &Definition, with_source: bool) -> v1::Definition {
         title: definition.title.clone(),
         deployed_at: Some(timestamp(definition.deployed_at)),
     }
+}
+
+fn show_function(function: &Function, with_source: bool) -> v1::CatalogFunction {
+    v1::CatalogFunction {
+        name: function.name.name().to_owned(),
+        version: function.name.version().to_owned(),
+        hash: hex(&Sha256::digest(&function.source)),
+        source: if with_source { function.source.clone() } else { String::new() },
+        deployed_at: Some(timestamp(function.deployed_at)),
+    }
+}
+
+fn function_name(name: &str, version: &str) -> Result<FunctionName, Refusal> {
+    let parsed = format!("{name}:{version}").parse::<FunctionName>();
+    parsed.map_err(|bad| Refusal::Invalid(format!("name and version: {bad}")))
+}
+
+fn of_catalog(error: functions::Error) -> Refusal {
+    let text = error.to_string();
+    match error {
+        functions::Error::Invalid(diagnostics) => Refusal::InvalidFunction(told(&diagnostics)),
+        functions::Error::VersionConflict(_) => Refusal::VersionConflict(text),
+        functions::Error::Full => Refusal::CatalogFull(text),
+        functions::Error::Unavailable(_) => Refusal::PartitionUnavailable(text),
+    }
+}
+
+fn of_workflow(error: definitions::Error) -> Refusal {
+    let text = error.to_string();
+    match error {
+        definitions::Error::Invalid(diagnostics) => Refusal::InvalidWorkflow(told(&diagnostics)),
+        definitions::Error::VersionConflict(_) => Refusal::VersionConflict(text),
+        definitions::Error::TooLarge => Refusal::TooLarge(text),
+        definitions::Error::Unavailable(what) => Refusal::PartitionUnavailable(what),
+    }
+}
+
+fn checked_function_size(source: &str) -> Result<(), Refusal> {
+    if source.len() > limits::FUNCTION_BYTES_MAX {
+        let bytes = limits::FUNCTION_BYTES_MAX;
+        return Err(Refusal::TooLarge(format!("a function has at most {bytes} bytes")));
+    }
+    Ok(())
 }
 
 fn diagnostic(diagnostic: &Diagnostic) -> v1::Diagnostic {
@@ -73,17 +118,7 @@ impl DefinitionService for Api {
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
         let deployed = self.engine.definitions.deploy(&source, clock::now()).await;
         let definitions::Deployed { definition, created, warnings } =
-            deployed.map_err(|error| {
-                self.refused(match error {
-                    definitions::Error::Invalid(diagnostics) => {
-                        Refusal::InvalidWorkflow(told(&diagnostics))
-                    }
-                    conflict @ definitions::Error::VersionConflict(_) => {
-                        Refusal::VersionConflict(conflict.to_string())
-                    }
-                    definitions::Error::Unavailable(what) => Refusal::PartitionUnavailable(what),
-                })
-            })?;
+            deployed.map_err(|error| self.refused(of_workflow(error)))?;
         // Whoever hears of the deployment may count on the schedule; should it not begin now, it does a moment later.
         if definition.trigger.is_some()
             && self
@@ -120,13 +155,14 @@ impl DefinitionService for Api {
     ) -> Result<Response<v1::ValidateResponse>, Status> {
         let source = request.into_inner().source;
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
-        let diagnostics = match baton_dsl::compile(&source) {
+        let diagnostics = match self.engine.definitions.compile(&source).await {
             Ok(Compiled { workflow, warnings, .. }) => {
                 let registry = &self.engine.registry;
                 let of_calls = check_arguments(&workflow, &source, |f| registry.offer(f));
                 warnings.into_iter().chain(of_calls).collect()
             }
-            Err(findings) => findings,
+            Err(definitions::Error::Invalid(findings)) => findings,
+            Err(error) => return Err(self.refused(of_workflow(error))),
         };
         Ok(Response::new(v1::ValidateResponse {
             valid: !diagnostics.iter().any(definitions::is_error),
@@ -155,5 +191,64 @@ impl DefinitionService for Api {
         let definitions = self.engine.definitions.list(namespace);
         let definitions = definitions.iter().map(|definition| show(definition, false)).collect();
         Ok(Response::new(v1::ListDefinitionsResponse { definitions }))
+    }
+
+    async fn deploy_function(
+        &self,
+        request: Request<v1::DeployFunctionRequest>,
+    ) -> Result<Response<v1::DeployFunctionResponse>, Status> {
+        let v1::DeployFunctionRequest { name, version, source } = request.into_inner();
+        let name = function_name(&name, &version).map_err(|refusal| self.refused(refusal))?;
+        checked_function_size(&source).map_err(|refusal| self.refused(refusal))?;
+        let deployed = self.engine.definitions.catalog.deploy(name, source, clock::now()).await;
+        let functions::Deployed { function, created, warnings } =
+            deployed.map_err(|error| self.refused(of_catalog(error)))?;
+        if created {
+            tracing::info!(function = %function.name, "A function was deployed to the catalog");
+        }
+        Ok(Response::new(v1::DeployFunctionResponse {
+            function: Some(show_function(&function, false)),
+            created,
+            warnings: warnings.iter().map(diagnostic).collect(),
+        }))
+    }
+
+    async fn validate_function(
+        &self,
+        request: Request<v1::ValidateFunctionRequest>,
+    ) -> Result<Response<v1::ValidateResponse>, Status> {
+        let source = request.into_inner().source;
+        checked_function_size(&source).map_err(|refusal| self.refused(refusal))?;
+        let diagnostics = match self.engine.definitions.catalog.check(&source).await {
+            Ok(warnings) | Err(functions::Error::Invalid(warnings)) => warnings,
+            Err(error) => return Err(self.refused(of_catalog(error))),
+        };
+        Ok(Response::new(v1::ValidateResponse {
+            valid: !diagnostics.iter().any(definitions::is_error),
+            diagnostics: diagnostics.iter().map(diagnostic).collect(),
+        }))
+    }
+
+    async fn get_function(
+        &self,
+        request: Request<v1::GetFunctionRequest>,
+    ) -> Result<Response<v1::CatalogFunction>, Status> {
+        let v1::GetFunctionRequest { name, version } = request.into_inner();
+        let name = function_name(&name, &version).map_err(|refusal| self.refused(refusal))?;
+        match self.engine.definitions.catalog.get(&name).await {
+            Ok(Some(function)) => Ok(Response::new(show_function(&function, true))),
+            Ok(None) => Err(self.refused(Refusal::UnknownFunction(name.to_string()))),
+            Err(error) => Err(self.refused(of_catalog(error))),
+        }
+    }
+
+    async fn list_functions(
+        &self,
+        _: Request<v1::ListFunctionsRequest>,
+    ) -> Result<Response<v1::ListFunctionsResponse>, Status> {
+        let functions = self.engine.definitions.catalog.list().await;
+        let functions = functions.map_err(|error| self.refused(of_catalog(error)))?;
+        let functions = functions.iter().map(|function| show_function(function, false)).collect();
+        Ok(Response::new(v1::ListFunctionsResponse { functions }))
     }
 }
