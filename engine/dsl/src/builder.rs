@@ -421,6 +421,17 @@ impl Builder {
         text
     }
 
+    /// A URI, a part or a template of one, or an expression.
+    pub(crate) fn uri(&mut self, node: &Node, what: &str) {
+        let Some(text) = self.string(node, what) else { return };
+        let plain = !text.is_empty() && !text.contains(char::is_whitespace);
+        if inside(text).is_none() && (!plain || text.starts_with("${")) {
+            let message = format!("{what} must be a URI or an expression");
+            let hint = "a URI has at least one character, and no spaces";
+            self.sink.error_hint("invalid-value", node.place, message, hint);
+        }
+    }
+
     pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         if let Value::Array(items) = &node.value {
             return items;

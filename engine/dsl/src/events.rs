@@ -17,8 +17,10 @@ use crate::{
 };
 
 /// Attributes of a CloudEvent 1.0 that are texts.
-const TEXTS: [&str; 7] =
-    ["id", "source", "type", "time", "subject", "datacontenttype", "dataschema"];
+const TEXTS: [&str; 5] = ["id", "type", "time", "subject", "datacontenttype"];
+
+/// Those that are URIs, templates of them, or expressions.
+const URIS: [&str; 2] = ["source", "dataschema"];
 
 impl<'n> Tasks<'n> {
     pub(crate) fn emit(&mut self, node: &'n Node) -> Option<Kind> {
@@ -36,9 +38,7 @@ impl<'n> Tasks<'n> {
         }
         for member in attributes {
             attribute_name(&mut self.builder, &member.key, member.place);
-            if TEXTS.contains(&member.key.as_str()) {
-                self.builder.string(&member.value, &format!("`{}`", member.key));
-            }
+            text(&mut self.builder, &member.key, &member.value);
         }
         Some(Kind::Emit { event: self.builder.template(with) })
     }
@@ -194,9 +194,7 @@ fn filter(builder: &mut Builder, node: &Node) -> Option<EventFilter> {
     let mut tests = Vec::new();
     for member in attributes {
         attribute_name(builder, &member.key, member.place);
-        if TEXTS.contains(&member.key.as_str()) {
-            builder.string(&member.value, &format!("`{}`", member.key));
-        }
+        text(builder, &member.key, &member.value);
         tests.push((member.key.clone(), test(builder, &member.value)));
     }
     let mut correlate = Vec::new();
@@ -216,13 +214,25 @@ fn filter(builder: &mut Builder, node: &Node) -> Option<EventFilter> {
             keys.insert(entry.key.as_str());
             if let Some(from) = builder.required(&members, "from") {
                 let from = builder.expression(from);
-                let expect: Option<Expression> =
-                    members.get("expect").map(|node| builder.template(node));
+                let expect: Option<Expression> = members.get("expect").map(|node| {
+                    builder.string(node, "`expect`");
+                    builder.template(node)
+                });
                 correlate.push(Correlate { key: Arc::from(entry.key.as_str()), from, expect });
             }
         }
     }
     Some(EventFilter { matcher: builder.matcher(tests), correlate })
+}
+
+/// What the language wants of an attribute that it knows.
+fn text(builder: &mut Builder, name: &str, value: &Node) {
+    let what = format!("`{name}`");
+    if URIS.contains(&name) {
+        builder.uri(value, &what);
+    } else if TEXTS.contains(&name) {
+        builder.string(value, &what);
+    }
 }
 
 /// A text is the literal; one that begins with `^` is a regular expression, and `${ … }` is an expression.

@@ -166,8 +166,12 @@ impl<'n> Tasks<'n> {
     fn each(&mut self, node: &'n Node, members: &Members<'n>, pointer: &str) -> Option<Kind> {
         let own = self.builder.members(node, "`for`", &["each", "in", "at"], &[])?;
         let (each, at) = self.builder.item_variables(&own, "each")?;
-        let items =
-            self.builder.required(&own, "in").map(|node| self.builder.transformation(node))?;
+        let node = self.builder.required(&own, "in")?;
+        if !matches!(node.value, Value::String(_) | Value::Array(_)) {
+            let message = format!("`in` must be an expression or a list, not {}", node.what());
+            self.builder.sink.error("invalid-type", node.place, message);
+        }
+        let items = self.builder.transformation(node);
         self.builder.variables.extend([each.clone(), at.clone()]);
         let condition = members.get("while").map(|node| self.builder.expression(node));
         let body = self.builder.required(members, "do");
@@ -232,6 +236,11 @@ impl<'n> Tasks<'n> {
         else {
             return Filter::default();
         };
+        if with.members.is_empty() {
+            let message = "`with` needs at least one field of an error";
+            let hint = "leave `errors` out to take every error";
+            self.builder.sink.error_hint("invalid-value", with.place, message, hint);
+        }
         let mut text = |key: &str| {
             with.get(key)
                 .and_then(|node| self.builder.string(node, &format!("`{key}`")))
@@ -279,10 +288,15 @@ impl<'n> Tasks<'n> {
             for member in own.members {
                 let is_expression =
                     member.value.as_str().is_some_and(|text| inside(text).is_some());
-                if !is_expression && member.key == "status" {
-                    self.builder.number(&member.value, "`status`", 100, 599);
-                } else {
-                    self.builder.string(&member.value, &format!("`{}`", member.key));
+                let what = format!("`{}`", member.key);
+                match member.key.as_str() {
+                    "status" if !is_expression => {
+                        self.builder.number(&member.value, &what, 100, 599);
+                    }
+                    "type" => self.builder.uri(&member.value, &what),
+                    _ => {
+                        self.builder.string(&member.value, &what);
+                    }
                 }
             }
         }

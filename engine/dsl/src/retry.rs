@@ -53,7 +53,7 @@ impl<'n> Tasks<'n> {
             {
                 let message = format!("`{}` of a backoff is not supported", setting.key);
                 self.builder.sink.error("unsupported", setting.place, message);
-            } else if !matches!(&member.value.value, Value::Object(_) | Value::Null) {
+            } else if !matches!(&member.value.value, Value::Object(_)) {
                 self.builder.sink.error(
                     "invalid-type",
                     member.value.place,
