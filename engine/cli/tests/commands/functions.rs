@@ -43,7 +43,7 @@ async fn functions_are_deployed_listed_and_shown() {
 async fn without_a_catalog_a_reference_is_a_warning_and_with_a_folder_it_is_looked_up() {
     let (status, out, _) = offline(&["lint", "-"], CALL).await;
     assert_eq!(status, 0);
-    assert!(out.starts_with("<stdin>:3:12: warning unresolved-function: "), "{out}");
+    assert!(out.starts_with("<stdin>:3:14: warning unresolved-function: "), "{out}");
     let good = folder("set: { a: 1 }\n");
     let good = good.path().to_str().unwrap();
     let (status, out, _) = offline(&["lint", "-", "--functions", good], CALL).await;
@@ -57,7 +57,7 @@ async fn without_a_catalog_a_reference_is_a_warning_and_with_a_folder_it_is_look
         offline(&["lint", "-", "--functions", bad.path().to_str().unwrap()], CALL).await;
     assert_eq!(status, 1);
     assert!(
-        out.contains("<stdin>:3:12: error invalid-duration: in the function greet:1.0.0, at 2:7"),
+        out.contains("<stdin>:3:14: error invalid-duration: in the function greet:1.0.0, at 2:7"),
         "{out}"
     );
     let (status, _, err) = offline(&["lint", "-", "--functions", "/nowhere"], CALL).await;
@@ -71,7 +71,7 @@ async fn diagrams_and_scenarios_know_the_functions_of_a_folder() {
     let good = good.path().to_str().unwrap();
     let (status, out, err) = offline(&["diagram", "-", "--functions", good], CALL).await;
     assert_eq!((status, err.as_str()), (0, ""));
-    assert!(out.contains("call greet:1.0.0"), "{out}");
+    assert!(out.contains("call greet#58;1.0.0"), "{out}");
     let (status, _, err) = offline(&["diagram", "-"], CALL).await;
     assert_eq!(status, 1);
     assert!(err.contains("unresolved-function"), "{err}");
@@ -81,7 +81,7 @@ async fn diagrams_and_scenarios_know_the_functions_of_a_folder() {
     fs::write(tests.with_file_name("a.yaml"), CALL).unwrap();
     fs::write(
         &tests,
-        "workflow: a.yaml\nscenarios:\n- name: it is greeted\n  expect: { completed: { a: 1 } }\n",
+        "workflow: a.yaml\nscenarios:\n- name: it is greeted\n  expect: { output: { a: 1 } }\n",
     )
     .unwrap();
     let tests = tests.to_str().unwrap();
