@@ -52,7 +52,8 @@ pub fn start(
     Ok((instance, events))
 }
 
-/// Brings `instance` to after `command` and says what happened. `now` never goes back.
+/// Brings `instance` to after `command` and says what happened. `now` never goes back. The evaluator is for this decision
+/// alone: what it has spent counts.
 ///
 /// # Errors
 /// A [`Rejection`]; the instance is as it was.
@@ -251,8 +252,10 @@ impl<'a> Decision<'a> {
         while !self.instance.suspended
             && self.events.len() < limits::EVENTS_PER_DECISION
             && self.bytes < limits::BYTES_PER_DECISION
+            && self.evaluator.spent() < limits::WORK_PER_DECISION
         {
             let Some(id) = self.instance.ready.first().copied() else { return };
+            self.evaluator.refill();
             self.proceed(id);
         }
     }

@@ -61,6 +61,14 @@ pub trait Evaluator {
 
     /// Whether the value fits the schema.
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error>;
+
+    /// What follows belongs to another task, which may take as much work as any.
+    fn refill(&self) {}
+
+    /// Units of work since the evaluator was made.
+    fn spent(&self) -> u64 {
+        0
+    }
 }
 
 /// What an event says of itself unless its author does.

@@ -6,6 +6,9 @@ pub const EVENTS_PER_DECISION: usize = 256;
 /// Bytes of values that one decision may record before it yields: a commit stays under NATS' 1 MiB.
 pub const BYTES_PER_DECISION: usize = 128 * 1024;
 
+/// Units of an evaluator's work after which a decision yields to others: some 2 ms. One task may take ten times that.
+pub const WORK_PER_DECISION: u64 = 200_000;
+
 /// Activations inside each other: deeper is a call that calls itself.
 pub const DEPTH_MAX: usize = 64;
 

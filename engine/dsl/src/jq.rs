@@ -24,7 +24,7 @@ use crate::{
     json::{self, Shape},
     limits,
     measure::depth,
-    meter::{Meter, Metered, Run, natives},
+    meter::{Metered, Run, natives},
     refine::{Refiner, SECRETS},
     view::View,
 };
@@ -283,6 +283,10 @@ impl fmt::Write for Short {
 
 fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a>, String> {
     let whole = view.text(root);
+    let bytes = whole.as_ref().map_or_else(|built| built.len(), |json| json.len());
+    if !view.meter.pay(1 + bytes as u64 / 64) {
+        return Err("the expression takes too much work".into());
+    }
     if keys.is_empty() {
         return Ok(match whole {
             Ok(json) => Output::Whole(json),
@@ -319,9 +323,9 @@ fn interpret(
     variables: &[Root],
     view: &View<'_>,
 ) -> Result<String, String> {
-    let meter = Meter::new();
+    let meter = view.meter;
     let values = variables.iter().map(|root| view.value(root)).collect::<Result<Vec<_>, _>>()?;
-    let context = Ctx::<Metered>::new(Run { lut: &filter.lut, meter: &meter }, Vars::new(values));
+    let context = Ctx::<Metered>::new(Run { lut: &filter.lut, meter }, Vars::new(values));
     let mut outputs = filter.id.run((context, view.value(&Root::Value)?)).map(unwrap_valr);
     let first = outputs.next();
     let more = first.is_some() && outputs.next().is_some();

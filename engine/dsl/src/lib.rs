@@ -49,7 +49,7 @@ pub use diagnostic::{Diagnostic, Place, Severity};
 pub use functions::{BadName, FunctionName, Functions, mentions};
 pub use json::check_json;
 pub use limits::FUNCTIONS_MAX;
-pub use program::Program;
+pub use program::{Program, Turn};
 pub use schedule::Trigger;
 pub use secrets::SecretsKey;
 pub use tree::{Member, Node, Value};

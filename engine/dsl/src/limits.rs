@@ -29,7 +29,8 @@ pub(crate) const PLACES_MAX: usize = 64;
 /// Bytes of what one expression gives.
 pub(crate) const RESULT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Units of work of one evaluation: a unit is a value looked at or made, or 64 bytes of text. Some 20 ms.
+/// Units of work of what is evaluated for one task: a unit is a value looked at or made, or some bytes of text. Some
+/// 20 ms: nothing else of the partition is decided meanwhile.
 pub(crate) const WORK_MAX: u64 = 2_000_000;
 
 /// Collections inside each other in a JSON value: readers and writers recurse.

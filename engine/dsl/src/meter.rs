@@ -36,11 +36,26 @@ impl<'a> HasLut<'a, Metered> for Run<'a> {
 pub(crate) struct Meter {
     left: Cell<u64>,
     pub empty: Cell<bool>,
+    /// Before it was filled up the last time.
+    before: Cell<u64>,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { left: Cell::new(limits::WORK_MAX), empty: Cell::new(false) }
+        Self { left: Cell::new(limits::WORK_MAX), empty: Cell::new(false), before: Cell::new(0) }
+    }
+
+    pub(crate) fn refill(&self) {
+        self.before.set(self.spent());
+        self.left.set(limits::WORK_MAX);
+        self.empty.set(false);
+    }
+
+    /// In all, since it was new.
+    pub(crate) fn spent(&self) -> u64 {
+        // What was asked for and could not be paid has been worked for in part.
+        let left = if self.empty.get() { 0 } else { self.left.get() };
+        self.before.get() + limits::WORK_MAX - left
     }
 
     pub(crate) fn pay(&self, units: u64) -> bool {

@@ -15,6 +15,7 @@ use crate::{
     json::{self, Shape},
     limits,
     matcher::{self, Matcher},
+    meter::Meter,
     schedule::Times,
     schema,
     secrets::SecretsKey,
@@ -55,6 +56,13 @@ pub(crate) enum Segment {
     Duration(Jq),
 }
 
+/// The evaluator of one decision. What one task asks for shares what one expression may take, however many there are:
+/// [`Evaluator::refill`] begins the next.
+pub struct Turn<'p> {
+    program: &'p Program,
+    meter: Meter,
+}
+
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Program")
@@ -64,19 +72,19 @@ impl fmt::Debug for Program {
     }
 }
 
-impl Evaluator for Program {
+impl Evaluator for Turn<'_> {
     fn value(&self, expression: Expression, scope: &Scope<'_>) -> Result<Json, Error> {
-        match self.code(expression)? {
+        match self.program.code(expression)? {
             Code::Constant(json) => Ok(json.clone()),
             Code::Duration(duration) => {
                 Ok(Json::from_text(json::string(&duration::write(*duration))))
             }
             Code::Single(jq) => {
-                let view = View::new(scope, self);
+                let view = View::new(scope, self.program, &self.meter);
                 jq.run(&view).map(Output::into_json).map_err(failed)
             }
             Code::Template(segments) => {
-                let view = View::new(scope, self);
+                let view = View::new(scope, self.program, &self.meter);
                 let mut out = String::new();
                 for segment in segments {
                     fill(segment, &view, &mut out).map_err(failed)?;
@@ -87,9 +95,9 @@ impl Evaluator for Program {
     }
 
     fn holds(&self, expression: Expression, scope: &Scope<'_>) -> Result<bool, Error> {
-        match self.code(expression)? {
+        match self.program.code(expression)? {
             Code::Single(jq) => {
-                let view = View::new(scope, self);
+                let view = View::new(scope, self.program, &self.meter);
                 jq.run(&view).map(|output| json::is_true(output.text())).map_err(failed)
             }
             Code::Constant(_) | Code::Duration(_) | Code::Template(_) => {
@@ -107,7 +115,7 @@ impl Evaluator for Program {
     }
 
     fn duration(&self, expression: Expression, scope: &Scope<'_>) -> Result<Duration, Error> {
-        if let Code::Duration(duration) = self.code(expression)? {
+        if let Code::Duration(duration) = self.program.code(expression)? {
             return Ok(*duration);
         }
         let value = self.value(expression, scope)?;
@@ -163,11 +171,11 @@ impl Evaluator for Program {
     }
 
     fn matches(&self, matcher: workflow::Matcher, scope: &Scope<'_>) -> bool {
-        let Some(matcher) = self.matchers.get(matcher.0 as usize) else { return false };
+        let Some(matcher) = self.program.matchers.get(matcher.0 as usize) else { return false };
         matcher.fits(scope.value, &mut |jq, value| {
             let value = Json::from_text(value);
             let scope = Scope { value: &value, ..*scope };
-            matcher::ask(jq, &View::new(&scope, self))
+            matcher::ask(jq, &View::new(&scope, self.program, &self.meter))
         })
     }
 
@@ -221,19 +229,34 @@ impl Evaluator for Program {
         started: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        let times = self.times.get(schedule.0 as usize).ok_or_else(unknown)?;
+        let times = self.program.times.get(schedule.0 as usize).ok_or_else(unknown)?;
         Ok(times.next(before, started, now))
     }
 
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {
-        let Some(compiled) = self.schemas.get(schema.0 as usize) else { return Err(unknown()) };
+        let Some(compiled) = self.program.schemas.get(schema.0 as usize) else {
+            return Err(unknown());
+        };
         schema::check(compiled, value).map_err(|problem| {
             Error::standard(Standard::Validation, "The value does not match its schema", &problem)
         })
     }
+
+    fn refill(&self) {
+        self.meter.refill();
+    }
+
+    fn spent(&self) -> u64 {
+        self.meter.spent()
+    }
 }
 
 impl Program {
+    /// Evaluates what one decision asks for, and counts the work of it.
+    pub fn turn(&self) -> Turn<'_> {
+        Turn { program: self, meter: Meter::new() }
+    }
+
     /// The one type that the events of a filter have, when its author names it.
     pub fn event_type(&self, matcher: workflow::Matcher) -> Option<Cow<'_, str>> {
         self.matchers.get(matcher.0 as usize)?.event_type()

@@ -5,11 +5,12 @@ use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
 use baton_core::{Json, Scope, Timestamp};
 use jaq_json::Val;
 
-use crate::{jq::Root, json, program::Program};
+use crate::{jq::Root, json, meter::Meter, program::Program};
 
 pub(crate) struct View<'a> {
     scope: &'a Scope<'a>,
     program: &'a Program,
+    pub(crate) meter: &'a Meter,
     parsed: RefCell<Vec<(Root, Val)>>,
 }
 
@@ -18,8 +19,8 @@ pub(crate) const ALWAYS: [&str; 6] =
     ["$context", "$input", "$output", "$task", "$workflow", "$runtime"];
 
 impl<'a> View<'a> {
-    pub(crate) fn new(scope: &'a Scope<'a>, program: &'a Program) -> Self {
-        Self { scope, program, parsed: RefCell::new(Vec::new()) }
+    pub(crate) fn new(scope: &'a Scope<'a>, program: &'a Program, meter: &'a Meter) -> Self {
+        Self { scope, program, meter, parsed: RefCell::new(Vec::new()) }
     }
 
     /// `.`
@@ -60,6 +61,9 @@ impl<'a> View<'a> {
             Ok(json) => json.as_str(),
             Err(built) => built,
         };
+        if !self.meter.pay(1 + text.len() as u64 / 16) {
+            return Err("the expression takes too much work".into());
+        }
         let value =
             jaq_json::read::parse_single(text.as_bytes()).map_err(|error| error.to_string())?;
         self.parsed.borrow_mut().push((root.clone(), value.clone()));

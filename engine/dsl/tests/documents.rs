@@ -455,7 +455,7 @@ fn scoped<T>(compiled: &Compiled, value: &str, with: impl Fn(&Scope<'_>) -> T) -
 }
 
 fn duration(compiled: &Compiled, expression: Expression) -> Result<Duration, baton_core::Error> {
-    scoped(compiled, "{}", |scope| compiled.program.duration(expression, scope))
+    scoped(compiled, "{}", |scope| compiled.program.turn().duration(expression, scope))
 }
 
 #[test]
@@ -464,31 +464,34 @@ fn the_evaluator_answers_every_question() {
     let Kind::Raise { error } = task(&compiled.workflow, "/do/3/loop/do/1/x").kind else {
         panic!()
     };
-    let error = scoped(&compiled, "{}", |scope| compiled.program.error(error, scope)).unwrap();
+    let error =
+        scoped(&compiled, "{}", |scope| compiled.program.turn().error(error, scope)).unwrap();
     assert_eq!(
         (&*error.kind, error.status, error.title.as_deref()),
         ("https://x/bad", 422, Some("line 4"))
     );
     let text = r#"{"type":"https://x/bad","status":422,"title":"line 4"}"#;
-    assert_eq!(compiled.program.error_value(&error).as_str(), text);
+    assert_eq!(compiled.program.turn().error_value(&error).as_str(), text);
     let Kind::For { items, .. } = task(&compiled.workflow, "/do/3/loop").kind else { panic!() };
     let found = scoped(&compiled, "{\"lines\":[ 1, {\"a\": 2} ]}", |scope| {
-        compiled.program.items(items, scope)
+        compiled.program.turn().items(items, scope)
     })
     .unwrap();
     assert_eq!(found, [Json::from_text("1"), Json::from_text("{\"a\":2}")]);
-    let error = scoped(&compiled, "{\"lines\":5}", |scope| compiled.program.items(items, scope))
-        .unwrap_err();
+    let error =
+        scoped(&compiled, "{\"lines\":5}", |scope| compiled.program.turn().items(items, scope))
+            .unwrap_err();
     assert_eq!(error.detail.as_deref(), Some("an array was wanted, and a number came"));
     let schema = compiled.workflow.tasks[0].input_schema.unwrap();
-    assert_eq!(compiled.program.validate(schema, &Json::from_text("{\"order\":1}")), Ok(()));
-    let error = compiled.program.validate(schema, &Json::from_text("{}")).unwrap_err();
+    assert_eq!(compiled.program.turn().validate(schema, &Json::from_text("{\"order\":1}")), Ok(()));
+    let error = compiled.program.turn().validate(schema, &Json::from_text("{}")).unwrap_err();
     assert!(
         error.kind.ends_with("validation") && error.detail.as_deref().unwrap().contains("order"),
         "{error:?}"
     );
     let from = compiled.workflow.tasks[0].input.unwrap();
-    let given = scoped(&compiled, "{\"order\":7}", |scope| compiled.program.value(from, scope));
+    let given =
+        scoped(&compiled, "{\"order\":7}", |scope| compiled.program.turn().value(from, scope));
     assert_eq!(given.unwrap().as_str(), "{\"id\":7}");
     let source = document(
         "- w: { wait: '${ .after }' }\n- r: { raise: { error: { type: t, status: '${ .s }' } } }",
@@ -497,13 +500,16 @@ fn the_evaluator_answers_every_question() {
     let compiled = common::compiled(&source);
     let Kind::Wait { duration } = compiled.workflow.tasks[1].kind else { panic!() };
     let Kind::Raise { error } = compiled.workflow.tasks[2].kind else { panic!() };
-    let at =
-        |value: &str| scoped(&compiled, value, |scope| compiled.program.duration(duration, scope));
+    let at = |value: &str| {
+        scoped(&compiled, value, |scope| compiled.program.turn().duration(duration, scope))
+    };
     assert_eq!(at("{\"after\":\"PT2S\"}"), Ok(Duration(2_000)));
     assert_eq!(at("{\"after\":{\"hours\":1}}"), Ok(Duration(3_600_000)));
     assert!(at("{\"after\":\"-PT2S\"}").is_err() && at("{}").is_err());
     let status = |value: &str| {
-        scoped(&compiled, value, |scope| compiled.program.error(error, scope).map(|e| e.status))
+        scoped(&compiled, value, |scope| {
+            compiled.program.turn().error(error, scope).map(|e| e.status)
+        })
     };
     assert_eq!(status("{\"s\":404}"), Ok(404));
     assert_eq!(status("{\"s\":404.0}"), Ok(404));
@@ -594,12 +600,14 @@ fn conditions_follow_the_truth_of_jq() {
         ("{}", false),
     ] {
         assert_eq!(
-            scoped(&compiled, value, |scope| compiled.program.holds(condition, scope)),
+            scoped(&compiled, value, |scope| compiled.program.turn().holds(condition, scope)),
             Ok(holds),
             "{value}"
         );
     }
-    assert!(scoped(&compiled, "[]", |scope| compiled.program.holds(condition, scope)).is_err());
+    assert!(
+        scoped(&compiled, "[]", |scope| compiled.program.turn().holds(condition, scope)).is_err()
+    );
 }
 
 #[test]

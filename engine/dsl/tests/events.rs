@@ -44,7 +44,7 @@ fn takes(with: &str, event: &str) -> bool {
     let instance = instance(workflow, "{}", r#"{"limit":5}"#);
     let event = Json::from_text(event);
     let matcher = listen(workflow).filters[0].matcher;
-    compiled.program.matches(matcher, &scope(workflow, &instance, &event))
+    compiled.program.turn().matches(matcher, &scope(workflow, &instance, &event))
 }
 
 #[test]
@@ -98,7 +98,8 @@ fn strategies_are_what_they_say() {
 #[test]
 fn a_listener_reads_what_it_is_told() {
     let compiled = one("{ listen: { to: { any: [] } } }");
-    let read = |event: &str, read| compiled.program.read(&Json::from_text(event), read).to_string();
+    let read =
+        |event: &str, read| compiled.program.turn().read(&Json::from_text(event), read).to_string();
     let event = r#"{"id":"1","data":{"a": 1}}"#;
     assert_eq!(read(event, Read::Data), r#"{"a":1}"#);
     assert_eq!(read(event, Read::Envelope), event);
@@ -121,7 +122,8 @@ fn an_emitted_event_has_what_its_author_left_out() {
             source: "/finance/story".into(),
             time: Timestamp(1_700_000_000_123),
         };
-        let given = compiled.program.event(event, &defaults, &scope(workflow, &instance, &value));
+        let given =
+            compiled.program.turn().event(event, &defaults, &scope(workflow, &instance, &value));
         given.map(|event| event.to_string()).map_err(|error| error.detail.unwrap().to_string())
     };
     assert_eq!(
@@ -148,7 +150,7 @@ fn a_run_names_its_workflow_and_its_input() {
         let instance = instance(found, "{}", "{}");
         let value = Json::from_text(r#"{"n":4}"#);
         let scope = scope(found, &instance, &value);
-        let (name, input) = compiled.program.child(described, &scope).unwrap();
+        let (name, input) = compiled.program.turn().child(described, &scope).unwrap();
         format!("{}/{}:{} {}", name.namespace, name.name, name.version, input.as_str())
     };
     assert_eq!(

@@ -158,7 +158,7 @@ impl<'e> World<'e> {
             parent: None,
         });
         let began = Timestamp(1_700_000_000_000);
-        let program = &example.compiled.program;
+        let program = &example.compiled.program.turn();
         let id = InstanceId([7; 16]);
         let (instance, _) = baton_core::start(example.workflow(), program, id, started, began)
             .unwrap_or_else(|(_, error)| panic!("{example}: {error:?}"));
@@ -182,7 +182,7 @@ impl<'e> World<'e> {
     }
 
     fn decide(&mut self, command: Command) {
-        let (workflow, program) = (self.example.workflow(), &self.example.compiled.program);
+        let (workflow, program) = (self.example.workflow(), &self.example.compiled.program.turn());
         // An event that nobody wants is refused.
         let _events = baton_core::decide(&mut self.instance, workflow, program, self.now, command);
     }

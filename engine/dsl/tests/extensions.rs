@@ -37,7 +37,7 @@ fn run(tasks: &str, uses: &str, input: &str) -> Run {
     };
     let (id, now) = (InstanceId([7; 16]), Timestamp(1));
     let (mut instance, _) =
-        baton_core::start(workflow, program, id, Arc::new(started), now).unwrap();
+        baton_core::start(workflow, &program.turn(), id, Arc::new(started), now).unwrap();
     let mut steps = Vec::new();
     for _ in 0..1_000 {
         let open = instance.open_steps().next().map(|(id, step)| (id, step.clone()));
@@ -52,7 +52,7 @@ fn run(tasks: &str, uses: &str, input: &str) -> Run {
         } else {
             break;
         };
-        baton_core::decide(&mut instance, workflow, program, now, command).unwrap();
+        baton_core::decide(&mut instance, workflow, &program.turn(), now, command).unwrap();
     }
     let output = match &instance.ended {
         Some((_, End::Completed(output))) => output.as_str().to_owned(),

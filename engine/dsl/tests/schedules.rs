@@ -30,7 +30,7 @@ fn times(schedule: &str, metadata: &str, started_s: i64, count: usize) -> Vec<i6
     let mut before = None;
     let next = || {
         let now = before.unwrap_or(started);
-        before = trigger.program.tick(Schedule(0), before, started, now).unwrap();
+        before = trigger.program.turn().tick(Schedule(0), before, started, now).unwrap();
         Some(before?.0 / 1_000 - started_s)
     };
     std::iter::repeat_with(next).map_while(|at| at).take(count).collect()

@@ -118,7 +118,15 @@ impl Definitions {
             };
             match serde_json::from_slice::<Stored>(&value) {
                 Ok(stored) => {
-                    if let Err(error) = self.learn(stored) {
+                    let kept = stored.functions.iter();
+                    let kept: Functions = kept
+                        .filter_map(|(name, text)| Some((name.parse().ok()?, text.clone())))
+                        .collect();
+                    let learned = match compile(&stored.source, kept).await {
+                        Ok(compiled) => Ok(self.learn(stored, compiled)),
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = learned {
                         tracing::error!(%key, %error, "A stored workflow no longer compiles; its instances cannot go on");
                     }
                 }
@@ -151,7 +159,9 @@ impl Definitions {
         }
         let warnings = compiled.warnings.clone();
         match self.store.create(&key, value.into()).await {
-            Ok(_) => Ok(Deployed { definition: self.learn(stored)?, created: true, warnings }),
+            Ok(_) => {
+                Ok(Deployed { definition: self.learn(stored, compiled), created: true, warnings })
+            }
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
                 let existing = self
                     .store
@@ -166,7 +176,11 @@ impl Definitions {
                         name.namespace, name.name, name.version
                     )));
                 }
-                Ok(Deployed { definition: self.learn(existing)?, created: false, warnings })
+                Ok(Deployed {
+                    definition: self.learn(existing, compiled),
+                    created: false,
+                    warnings,
+                })
             }
             Err(error) => Err(Error::Unavailable(error.to_string())),
         }
@@ -183,17 +197,14 @@ impl Definitions {
             | functions::Error::VersionConflict(_)
             | functions::Error::Full => Error::Unavailable(error.to_string()),
         })?;
-        baton_dsl::compile_with(source, &functions).map_err(Error::Invalid)
+        compile(source, functions).await
     }
 
-    fn learn(&self, stored: Stored) -> Result<Arc<Definition>, Error> {
-        let kept = stored.functions.into_iter();
-        let kept: Functions =
-            kept.filter_map(|(name, text)| Some((name.parse().ok()?, text))).collect();
-        let compiled = baton_dsl::compile_with(&stored.source, &kept).map_err(Error::Invalid)?;
+    /// What is stored, and what that compiles to.
+    fn learn(&self, stored: Stored, compiled: Compiled) -> Arc<Definition> {
         let hash = compiled.workflow.hash;
         if let Some(known) = self.by_hash(hash) {
-            return Ok(known);
+            return known;
         }
         let trigger = compiled.trigger.map(|trigger| {
             Arc::new(Definition {
@@ -227,7 +238,7 @@ impl Definitions {
             .entry((Arc::clone(&name.namespace), Arc::clone(&name.name)))
             .or_default()
             .insert(version, Arc::clone(&definition));
-        Ok(definition)
+        definition
     }
 
     /// # Panics
@@ -280,6 +291,16 @@ impl Definitions {
             .flat_map(|(_, versions)| versions.values().rev().cloned())
             .collect()
     }
+}
+
+/// Beside the loops of the partitions, which a large document must not hold up.
+async fn compile(source: &str, functions: Functions) -> Result<Compiled, Error> {
+    let source = source.to_owned();
+    let compiled =
+        tokio::task::spawn_blocking(move || baton_dsl::compile_with(&source, &functions)).await;
+    compiled
+        .expect("the compiler does not panic: what does in it is a finding")
+        .map_err(Error::Invalid)
 }
 
 /// Keys of a bucket may not hold a `+`.

@@ -53,7 +53,7 @@ pub(super) fn run(file: &File, scenario: &Scenario, workflow: &Workflow, program
         parent: None,
     });
     let now = scenario.started_at;
-    match baton_core::start(workflow, program, instance_id(now), started, now) {
+    match baton_core::start(workflow, &program.turn(), instance_id(now), started, now) {
         Ok((instance, events)) => {
             let mut world = World {
                 file,
@@ -201,7 +201,8 @@ impl<'s> World<'s> {
 
     fn decide(&mut self, command: Command) -> Result<(), baton_core::Rejection> {
         let (workflow, program) = (self.workflow, self.program);
-        let events = baton_core::decide(&mut self.instance, workflow, program, self.now, command)?;
+        let events =
+            baton_core::decide(&mut self.instance, workflow, &program.turn(), self.now, command)?;
         self.follow(&events);
         Ok(())
     }

@@ -120,5 +120,5 @@ fn value_of(
         task: Some(task),
         variables: &variables,
     };
-    compiled.program.value(value, &scope)
+    compiled.program.turn().value(value, &scope)
 }

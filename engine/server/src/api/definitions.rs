@@ -136,12 +136,16 @@ impl DefinitionService for Api {
             tracing::info!(workflow = %definition.name().name, version = %definition.name().version, "A workflow was deployed");
         }
         // A workflow may be deployed before its workers start, so that nobody serves a function is no news here.
-        let of_calls = check_arguments(&definition.workflow, &definition.source, |function| {
-            match self.engine.registry.offer(function) {
-                Offer::None => Offer::Anything,
-                offer @ (Offer::Anything | Offer::Schema(_)) => offer,
-            }
+        let (engine, of) = (Arc::clone(&self.engine), Arc::clone(&definition));
+        let checked = tokio::task::spawn_blocking(move || {
+            check_arguments(&of.workflow, &of.source, |function| {
+                match engine.registry.offer(function) {
+                    Offer::None => Offer::Anything,
+                    offer @ (Offer::Anything | Offer::Schema(_)) => offer,
+                }
+            })
         });
+        let of_calls = checked.await.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::DeployResponse {
             definition: Some(show(&definition, false)),
             created,
@@ -157,9 +161,13 @@ impl DefinitionService for Api {
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
         let diagnostics = match self.engine.definitions.compile(&source).await {
             Ok(Compiled { workflow, warnings, .. }) => {
-                let registry = &self.engine.registry;
-                let of_calls = check_arguments(&workflow, &source, |f| registry.offer(f));
-                warnings.into_iter().chain(of_calls).collect()
+                let engine = Arc::clone(&self.engine);
+                let checked = tokio::task::spawn_blocking(move || {
+                    check_arguments(&workflow, &source, |f| engine.registry.offer(f))
+                });
+                let of_calls =
+                    checked.await.map_err(|error| Status::internal(error.to_string()))?;
+                warnings.into_iter().chain(of_calls).collect::<Vec<_>>()
             }
             Err(definitions::Error::Invalid(findings)) => findings,
             Err(error) => return Err(self.refused(of_workflow(error))),

@@ -426,7 +426,7 @@ do:
             let (id, now) = (InstanceId([7; 16]), Timestamp(0));
             let Ok((instance, events)) = baton_core::start(
                 &definition.workflow,
-                &definition.program,
+                &definition.program.turn(),
                 id,
                 Arc::new(begun),
                 now,
@@ -452,9 +452,14 @@ do:
         fn give(&mut self, command: Command) {
             let before = self.instance.clone();
             let (workflow, program) = (&self.definition.workflow, &self.definition.program);
-            let events =
-                baton_core::decide(&mut self.instance, workflow, program, self.now, command)
-                    .unwrap();
+            let events = baton_core::decide(
+                &mut self.instance,
+                workflow,
+                &program.turn(),
+                self.now,
+                command,
+            )
+            .unwrap();
             self.follow(before, &events);
         }
 

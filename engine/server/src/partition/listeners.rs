@@ -231,8 +231,9 @@ impl Bucket {
             task: None,
             variables: &[],
         };
+        let evaluator = self.definition.program.turn();
         let values = self.filter.correlate.iter().map(|correlate| {
-            let value = self.definition.program.value(correlate.from, &scope).ok()?;
+            let value = evaluator.value(correlate.from, &scope).ok()?;
             (value.as_str() != "null").then_some(value)
         });
         let values: Vec<Json> = values.collect::<Option<_>>()?;

@@ -521,10 +521,10 @@ impl Owner {
     ) -> Result<StartedAs, Refusal> {
         let now = self.tell_time();
         let (instance, events) =
-            baton_core::start(&definition.workflow, &definition.program, id, started, now)
+            baton_core::start(&definition.workflow, &definition.program.turn(), id, started, now)
                 .map_err(|(_, error)| {
-                    Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned())
-                })?;
+                Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned())
+            })?;
         if self.engine.traces.is_some() {
             self.batch.spans.extend(traces::start(id, &instance.started, now));
         }
@@ -552,7 +552,7 @@ impl Owner {
         let events = baton_core::decide(
             &mut resident.instance,
             &definition.workflow,
-            &definition.program,
+            &definition.program.turn(),
             now,
             command,
         )
@@ -676,6 +676,9 @@ impl Owner {
             && self.resident(id).await?.is_some()
         {
             let _ = self.decide(id, Command::Continue);
+            // There may always be more to go on with, and nobody else runs what this task has just woken: without this,
+            // the broker's connection stands still.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
