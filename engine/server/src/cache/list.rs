@@ -35,6 +35,9 @@ pub struct Page {
 /// Looking up one place in the index costs 2 to 5 µs; a page that found too little after so many is given out as it is.
 const SEEKS_MAX: usize = 3_000;
 
+/// How long a start may be under way: an id is at most so much older than its instance.
+const ID_BEFORE_START_MS_MAX: i64 = 60_000;
+
 pub(super) fn page(
     partitions: &[Partition],
     filter: &Filter,
@@ -77,10 +80,13 @@ pub(super) fn page(
     Ok(page)
 }
 
-/// The newest and the oldest id that the time range and the token leave.
+/// The newest and the oldest id that the time range and the token leave. An id is made a moment before its instance
+/// begins, so the oldest one may be older than the range; what began when is looked up.
 fn bounds(filter: &Filter, token: Option<&str>) -> Result<(u128, u128), Error> {
     let first_of = |ms: i64| u128::try_from(ms).unwrap_or(0).min(1 << 48) << 80;
-    let oldest = filter.started_after_ms.map_or(0, |ms| first_of(ms.saturating_add(1)));
+    let oldest = filter
+        .started_after_ms
+        .map_or(0, |ms| first_of(ms.saturating_add(1).saturating_sub(ID_BEFORE_START_MS_MAX)));
     let newest = match filter.started_before_ms {
         None => u128::MAX,
         // Nothing has started before 1970: an empty range.
@@ -223,11 +229,12 @@ impl Source {
 }
 
 fn passes(filter: &Filter, summary: &Summary) -> bool {
-    let Filter { namespace, name, status, labels, started_after_ms: _, started_before_ms: _ } =
-        filter;
+    let Filter { namespace, name, status, labels, started_after_ms, started_before_ms } = filter;
     namespace.as_ref().is_none_or(|namespace| *namespace == summary.namespace)
         && name.as_ref().is_none_or(|name| *name == summary.name)
         && status.is_none_or(|status| status == summary.status)
+        && started_after_ms.is_none_or(|after| summary.started_at_ms > after)
+        && started_before_ms.is_none_or(|before| summary.started_at_ms < before)
         && labels.iter().all(|(label, value)| summary.labels.get(label) == Some(value))
 }
 

@@ -137,6 +137,27 @@ fn applied(sequence: u64) -> Applied {
     Applied { stream_created_ms: 1, sequence, chain: [9; 32] }
 }
 
+#[test]
+fn a_list_by_time_goes_by_the_start_and_not_by_the_id_that_was_made_before_it() {
+    let dir = tempdir().unwrap();
+    let cache = open(dir.path());
+    let mut late = instance(10, 2);
+    late.summary.started_at_ms += 500;
+    let id = late.id;
+    cache.partition(0).unwrap().write(&[instance(300, 2), late], &applied(1)).unwrap();
+    let listed = |after: i64, before: i64| {
+        let filter = Filter {
+            started_after_ms: Some(FIRST_MS + after),
+            started_before_ms: Some(FIRST_MS + before),
+            ..Filter::default()
+        };
+        all_pages(&cache, &[0], &filter, 10).into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(400, 600), [id]);
+    assert_eq!(listed(5, 20), [[0; 16]; 0]);
+    assert_eq!(listed(0, 1_000).len(), 2);
+}
+
 fn instance(n: u64, status: u8) -> Change {
     let parity = if n.is_multiple_of(2) { "even" } else { "odd" };
     let summary = Summary {
@@ -144,8 +165,9 @@ fn instance(n: u64, status: u8) -> Change {
         name: format!("w{}", n % 8),
         status,
         labels: [("parity".into(), parity.into())].into(),
+        started_at_ms: FIRST_MS + i64::try_from(n).unwrap(),
         ..Summary::default()
     };
-    let id = id_at(FIRST_MS + i64::try_from(n).unwrap(), n);
+    let id = id_at(summary.started_at_ms, n);
     Change { id, summary, state: n.to_le_bytes().repeat(50), positions: vec![], key: None }
 }
