@@ -1,6 +1,6 @@
 //! Deploys and lists workflows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use baton_proto::v1::{
     DeployRequest, GetDefinitionRequest, ListDefinitionsRequest, ValidateRequest,
@@ -10,11 +10,11 @@ use tonic::Request;
 
 use crate::{
     args::{WorkflowFilter, WorkflowName},
-    client::{self, Client},
+    client::Client,
     error::{Error, Outcome},
     finding::{self, Finding},
     input,
-    output::{Output, Paint, Tone},
+    output::{Output, Tone},
     shape, times,
 };
 
@@ -32,8 +32,13 @@ pub(crate) async fn deploy(
         let response = match client.definitions().deploy(request).await {
             Ok(response) => response.into_inner(),
             Err(status) => {
-                refused =
-                    Some(explain(client, file, source, client.error(&status), output.paint).await);
+                let check = async {
+                    let request = Request::new(ValidateRequest { source: source.clone() });
+                    let answer = client.definitions().validate(request).await?;
+                    Ok(answer.into_inner().diagnostics)
+                };
+                let error = client.error(&status);
+                refused = Some(finding::refused(file, &source, error, check, output.paint).await);
                 break;
             }
         };
@@ -129,25 +134,4 @@ async fn source(
         output.line(definition.source.trim_end())?;
     }
     Ok(Outcome::Well)
-}
-
-/// The engine refuses an invalid workflow with one code; where it is wrong, it says when asked to check it.
-async fn explain(
-    client: &Client,
-    file: &Path,
-    source: String,
-    error: client::Error,
-    paint: Paint,
-) -> Error {
-    let client::Error::Refused { code, message } = error else { return error.into() };
-    let mut findings: Vec<Finding> = Vec::new();
-    let request = Request::new(ValidateRequest { source: source.clone() });
-    if let Ok(response) = client.definitions().validate(request).await {
-        findings.extend(response.into_inner().diagnostics.iter().map(Finding::from));
-        findings.retain(Finding::is_error);
-    }
-    let file = input::name(file);
-    let lines = finding::lines(&file, &source, &findings, paint);
-    let diagnostics = findings.iter().map(Finding::json).collect();
-    Error::RefusedWorkflow { file, code, message, diagnostics, lines }
 }

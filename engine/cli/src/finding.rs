@@ -1,9 +1,15 @@
 //! What is wrong with a file, and where: as people and as programs read it.
 
+use std::path::Path;
+
 use baton_proto::v1::{self, diagnostic};
 use serde_json::{Value, json};
+use tonic::Status;
 
 use crate::{
+    client,
+    error::Error,
+    input,
     output::{Paint, Tone},
     shape::non_empty,
 };
@@ -97,6 +103,24 @@ impl From<baton_dsl::Diagnostic> for Finding {
             hint: found.hint,
         }
     }
+}
+
+/// The engine refuses an invalid file with one code; where it is wrong, it says when asked to `check` it.
+pub(crate) async fn refused(
+    file: &Path,
+    source: &str,
+    error: client::Error,
+    check: impl Future<Output = Result<Vec<v1::Diagnostic>, Status>>,
+    paint: Paint,
+) -> Error {
+    let client::Error::Refused { code, message } = error else { return error.into() };
+    // The refusal stands even where the engine cannot say more.
+    let found = check.await.unwrap_or_default();
+    let findings: Vec<_> = found.iter().map(Finding::from).filter(Finding::is_error).collect();
+    let file = input::name(file);
+    let lines = lines(&file, source, &findings, paint);
+    let diagnostics = findings.iter().map(Finding::json).collect();
+    Error::RefusedWorkflow { file, code, message, diagnostics, lines }
 }
 
 /// `FILE:LINE:COLUMN: severity code: message`, as editors and people know it, with the place and the hint below.

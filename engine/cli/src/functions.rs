@@ -11,11 +11,11 @@ use tonic::Request;
 
 use crate::{
     args::{Folder, FunctionsCommand},
-    client::{self, Client},
+    client::Client,
     error::{Error, Outcome},
     finding::{self, Finding},
     input,
-    output::{Output, Paint, Tone},
+    output::{Output, Tone},
     shape, times,
 };
 
@@ -46,7 +46,13 @@ async fn deploy(
     let response = match client.definitions().deploy_function(Request::new(request)).await {
         Ok(response) => response.into_inner(),
         Err(status) => {
-            return Err(explain(client, file, source, client.error(&status), output.paint).await);
+            let check = async {
+                let request = Request::new(ValidateFunctionRequest { source: source.clone() });
+                let answer = client.definitions().validate_function(request).await?;
+                Ok(answer.into_inner().diagnostics)
+            };
+            let error = client.error(&status);
+            return Err(finding::refused(file, &source, error, check, output.paint).await);
         }
     };
     let warnings: Vec<_> = response.warnings.iter().map(Finding::from).collect();
@@ -103,27 +109,6 @@ async fn show(client: &Client, name: &FunctionName, output: &Output) -> Result<O
         output.line(function.source.trim_end())?;
     }
     Ok(Outcome::Well)
-}
-
-/// The engine refuses an invalid function with one code; where it is wrong, it says when asked to check it.
-async fn explain(
-    client: &Client,
-    file: &Path,
-    source: String,
-    error: client::Error,
-    paint: Paint,
-) -> Error {
-    let client::Error::Refused { code, message } = error else { return error.into() };
-    let mut findings: Vec<Finding> = Vec::new();
-    let request = Request::new(ValidateFunctionRequest { source: source.clone() });
-    if let Ok(response) = client.definitions().validate_function(request).await {
-        findings.extend(response.into_inner().diagnostics.iter().map(Finding::from));
-        findings.retain(Finding::is_error);
-    }
-    let file = input::name(file);
-    let lines = finding::lines(&file, &source, &findings, paint);
-    let diagnostics = findings.iter().map(Finding::json).collect();
-    Error::RefusedWorkflow { file, code, message, diagnostics, lines }
 }
 
 impl Folder {

@@ -58,7 +58,8 @@ impl Workflow {
         self.outermost_tasks().any(|(found, _)| found == id)
     }
 
-    fn outermost_tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+    /// The tasks of the document's own list, in its order.
+    pub fn outermost_tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
         let root = self.tasks.first().map(|root| &root.kind);
         let mut at = if let Some(Kind::Do { first }) = root { *first } else { None };
         core::iter::from_fn(move || {
@@ -104,6 +105,51 @@ pub struct Task {
     pub subject: Option<TaskId>,
     /// What it does.
     pub kind: Kind,
+}
+
+impl Task {
+    /// Where it may lead within its list, with the case of a `switch` that does. A task may be named more than once.
+    #[must_use]
+    pub fn successors(&self) -> Vec<(Option<&str>, TaskId)> {
+        let target = |then: Then| match then {
+            Then::Continue => self.following,
+            Then::Task(id) => Some(id),
+            Then::Exit | Then::End => None,
+        };
+        let mut found = Vec::new();
+        let mut add = |case, to: Option<TaskId>| found.extend(to.map(|to| (case, to)));
+        match &self.kind {
+            Kind::Switch { cases } => {
+                for case in cases {
+                    add(Some(&*case.name), target(case.then));
+                }
+                if cases.iter().all(|case| case.when.is_some()) {
+                    add(None, target(self.then));
+                }
+            }
+            Kind::Raise { .. } => {}
+            Kind::Try { catch, .. } => {
+                add(None, target(self.then));
+                add(None, catch.then.and_then(target));
+            }
+            Kind::Do { .. }
+            | Kind::Step { .. }
+            | Kind::Function { .. }
+            | Kind::Set { .. }
+            | Kind::For { .. }
+            | Kind::Fork { .. }
+            | Kind::Map { .. }
+            | Kind::Wait { .. }
+            | Kind::Tick { .. }
+            | Kind::Emit { .. }
+            | Kind::Listen(_)
+            | Kind::Run { .. } => add(None, target(self.then)),
+        }
+        if self.condition.is_some() {
+            add(None, self.following);
+        }
+        found
+    }
 }
 
 /// Where the flow goes after a task.

@@ -200,7 +200,8 @@ impl<'n> Tasks<'n> {
         chain.add(self, task);
         self.draft(task).from_around = chain.first != Some(task);
 
-        let ways = self.ways(task);
+        let ways: Vec<Then> =
+            ways(&mut self.draft(task).kind).into_iter().map(|way| *way).collect();
         let afters = self.made(name, pointer, place);
         let mut after = Chain::default();
         for extension in around {
@@ -263,55 +264,11 @@ impl<'n> Tasks<'n> {
         Entry { first: whole, last: behind }
     }
 
-    /// Where the cases of a `switch` or the `catch` of a `try` go.
-    fn ways(&mut self, task: TaskId) -> Vec<Then> {
-        match &self.draft(task).kind {
-            Kind::Switch { cases } => cases.iter().map(|case| case.then).collect(),
-            Kind::Try { catch, .. } => catch.then.into_iter().collect(),
-            // The task has errors, and was not compiled.
-            Kind::Do { .. }
-            | Kind::Step { .. }
-            | Kind::Function { .. }
-            | Kind::Set { .. }
-            | Kind::For { .. }
-            | Kind::Fork { .. }
-            | Kind::Map { .. }
-            | Kind::Raise { .. }
-            | Kind::Wait { .. }
-            | Kind::Tick { .. }
-            | Kind::Emit { .. }
-            | Kind::Listen(_)
-            | Kind::Run { .. } => Vec::new(),
-        }
-    }
-
     /// Has the ways of a task lead to these, the last of which is for its own `then`; gives that.
     fn redirect(&mut self, task: TaskId, taken: &[TaskId]) -> Then {
         let own = self.draft(task);
-        match &mut own.kind {
-            Kind::Switch { cases } => {
-                for (case, to) in cases.iter_mut().zip(taken) {
-                    case.then = Then::Task(*to);
-                }
-            }
-            Kind::Try { catch, .. } => {
-                if let (Some(then), Some(to)) = (&mut catch.then, taken.first()) {
-                    *then = Then::Task(*to);
-                }
-            }
-            Kind::Do { .. }
-            | Kind::Step { .. }
-            | Kind::Function { .. }
-            | Kind::Set { .. }
-            | Kind::For { .. }
-            | Kind::Fork { .. }
-            | Kind::Map { .. }
-            | Kind::Raise { .. }
-            | Kind::Wait { .. }
-            | Kind::Tick { .. }
-            | Kind::Emit { .. }
-            | Kind::Listen(_)
-            | Kind::Run { .. } => {}
+        for (way, to) in ways(&mut own.kind).into_iter().zip(taken) {
+            *way = Then::Task(*to);
         }
         let to = taken.last().map_or(Then::Continue, |to| Then::Task(*to));
         std::mem::replace(&mut own.then, to)
@@ -326,23 +283,7 @@ impl<'n> Tasks<'n> {
         };
         let own = self.draft(id);
         lead(&mut own.then);
-        match &mut own.kind {
-            Kind::Switch { cases } => cases.iter_mut().for_each(|case| lead(&mut case.then)),
-            Kind::Try { catch, .. } => catch.then.iter_mut().for_each(lead),
-            Kind::Do { .. }
-            | Kind::Step { .. }
-            | Kind::Function { .. }
-            | Kind::Set { .. }
-            | Kind::For { .. }
-            | Kind::Fork { .. }
-            | Kind::Map { .. }
-            | Kind::Raise { .. }
-            | Kind::Wait { .. }
-            | Kind::Tick { .. }
-            | Kind::Emit { .. }
-            | Kind::Listen(_)
-            | Kind::Run { .. } => {}
-        }
+        ways(&mut own.kind).into_iter().for_each(lead);
     }
 
     /// A task that notes which way was taken, beside the output.
@@ -477,6 +418,28 @@ impl Chain {
         if let Some(question) = self.otherwise.take() {
             tasks.draft(question).then = Then::Task(id);
         }
+    }
+}
+
+/// Where the cases of a `switch` or the `catch` of a `try` go.
+fn ways(kind: &mut Kind) -> Vec<&mut Then> {
+    match kind {
+        Kind::Switch { cases } => cases.iter_mut().map(|case| &mut case.then).collect(),
+        Kind::Try { catch, .. } => catch.then.iter_mut().collect(),
+        // Nor has a task with errors, which was not compiled, any.
+        Kind::Do { .. }
+        | Kind::Step { .. }
+        | Kind::Function { .. }
+        | Kind::Set { .. }
+        | Kind::For { .. }
+        | Kind::Fork { .. }
+        | Kind::Map { .. }
+        | Kind::Raise { .. }
+        | Kind::Wait { .. }
+        | Kind::Tick { .. }
+        | Kind::Emit { .. }
+        | Kind::Listen(_)
+        | Kind::Run { .. } => Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use baton_core::{
     TaskId,
-    workflow::{Backoff, Kind, Task, Then},
+    workflow::{Backoff, Kind, Task},
 };
 
 use crate::tasks::{Draft, Tasks, index};
@@ -86,50 +86,11 @@ fn firsts(task: &Task) -> Vec<TaskId> {
     }
 }
 
-/// Where a task may lead within its list.
-fn successors(task: &Task) -> Vec<TaskId> {
-    let target = |then: Then| match then {
-        Then::Continue => task.following,
-        Then::Task(id) => Some(id),
-        Then::Exit | Then::End => None,
-    };
-    let mut found = Vec::new();
-    match &task.kind {
-        Kind::Switch { cases } => {
-            found.extend(cases.iter().filter_map(|case| target(case.then)));
-            if cases.iter().all(|case| case.when.is_some()) {
-                found.extend(target(task.then));
-            }
-        }
-        Kind::Raise { .. } => {}
-        Kind::Try { catch, .. } => {
-            found.extend(target(task.then));
-            found.extend(catch.then.and_then(target));
-        }
-        Kind::Do { .. }
-        | Kind::Step { .. }
-        | Kind::Function { .. }
-        | Kind::Set { .. }
-        | Kind::For { .. }
-        | Kind::Fork { .. }
-        | Kind::Map { .. }
-        | Kind::Wait { .. }
-        | Kind::Tick { .. }
-        | Kind::Emit { .. }
-        | Kind::Listen(_)
-        | Kind::Run { .. } => found.extend(target(task.then)),
-    }
-    if task.condition.is_some() {
-        found.extend(task.following);
-    }
-    found
-}
-
 fn reach(drafts: &[Draft], first: TaskId, reached: &mut [bool]) {
     let mut open = vec![first];
     while let Some(id) = open.pop() {
         if !std::mem::replace(&mut reached[index(id)], true) {
-            open.extend(successors(&drafts[index(id)].task));
+            open.extend(drafts[index(id)].task.successors().into_iter().map(|(_, to)| to));
         }
     }
 }
@@ -188,14 +149,14 @@ fn idle_cycle(
         at = drafts[index(id)].task.following;
     }
     for root in roots {
-        let mut path = vec![(root, successors(&drafts[index(root)].task))];
+        let mut path = vec![(root, drafts[index(root)].task.successors())];
         if progress[index(root)] || marks.contains_key(&root) {
             continue;
         }
         marks.insert(root, Mark::Open);
         while let Some((id, open)) = path.last_mut() {
             let id = *id;
-            let Some(next) = open.pop() else {
+            let Some((_, next)) = open.pop() else {
                 marks.insert(id, Mark::Done);
                 path.pop();
                 continue;
@@ -208,7 +169,7 @@ fn idle_cycle(
                 Some(Mark::Done) => {}
                 None => {
                     marks.insert(next, Mark::Open);
-                    path.push((next, successors(&drafts[index(next)].task)));
+                    path.push((next, drafts[index(next)].task.successors()));
                 }
             }
         }

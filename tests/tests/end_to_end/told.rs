@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_proto::v1::event::Kind;
 use baton_tests::lifecycle::{self, LifecycleEvent};
-use baton_tests::{DEADLINE, Setup, World, eventually};
+use baton_tests::{Api, DEADLINE, Setup, World, eventually};
 use futures::StreamExt as _;
 
 const INSTANCES: usize = 60;
@@ -55,6 +55,20 @@ async fn expected(world: &World, id: &str) -> Vec<(String, String)> {
     told
 }
 
+/// The ids of all instances, started with such keys, once they have completed.
+async fn completed(api: Api, keys: &str) -> Vec<String> {
+    let runs = futures::stream::iter(0..INSTANCES).map(|number| {
+        let api = api.clone();
+        async move {
+            let (input, key) = (format!(r#"{{"n":{number}}}"#), format!("{keys}-{number}"));
+            let id = api.start("lab", "told", &input, &key).await.unwrap().id;
+            api.completed(&id, DEADLINE).await.unwrap();
+            id
+        }
+    });
+    runs.buffer_unordered(8).collect().await
+}
+
 fn line(event: &LifecycleEvent) -> (String, String) {
     let task = event.data["task"].as_str().unwrap_or_default();
     (event.kind.clone(), task.rsplit('/').next().unwrap_or_default().to_owned())
@@ -64,19 +78,7 @@ fn line(event: &LifecycleEvent) -> (String, String) {
 async fn each_life_is_told_once_and_in_order_although_the_engine_is_killed() {
     let mut world = World::begin(setup("all")).await.unwrap();
     world.deploy("told", TASKS).await.unwrap();
-    let api = world.api.clone();
-    let load = async {
-        let runs = futures::stream::iter(0..INSTANCES).map(|number| {
-            let api = api.clone();
-            async move {
-                let (input, key) = (format!(r#"{{"n":{number}}}"#), format!("told-{number}"));
-                let id = api.start("lab", "told", &input, &key).await.unwrap().id;
-                api.completed(&id, DEADLINE).await.unwrap();
-                id
-            }
-        });
-        runs.buffer_unordered(8).collect::<Vec<_>>().await
-    };
+    let load = completed(world.api.clone(), "told");
     let World { cluster, lab, .. } = &mut world;
     let kills = async {
         for kill in 1..=2 {
@@ -133,19 +135,7 @@ async fn each_life_is_told_once_and_in_order_although_the_engine_is_killed() {
 async fn an_outage_of_the_broker_leaves_no_gap() {
     let mut world = World::begin(setup("all")).await.unwrap();
     world.deploy("told", TASKS).await.unwrap();
-    let api = world.api.clone();
-    let load = async {
-        let runs = futures::stream::iter(0..INSTANCES).map(|number| {
-            let api = api.clone();
-            async move {
-                let (input, key) = (format!(r#"{{"n":{number}}}"#), format!("gap-{number}"));
-                let id = api.start("lab", "told", &input, &key).await.unwrap().id;
-                api.completed(&id, DEADLINE).await.unwrap();
-                id
-            }
-        });
-        runs.buffer_unordered(8).collect::<Vec<_>>().await
-    };
+    let load = completed(world.api.clone(), "gap");
     let World { cluster, lab, .. } = &mut world;
     let outage = async {
         let reached = async || Ok((lab.calls().len() >= INSTANCES / 2).then_some(()));

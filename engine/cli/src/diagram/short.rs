@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use baton_core::{
-    TaskId, Workflow,
-    workflow::{Kind, Task, Then},
-};
+use baton_core::{TaskId, Workflow};
 
 use super::label::label;
 
@@ -13,7 +10,7 @@ use super::label::label;
 const NODES_MAX: usize = 7;
 
 pub(super) fn draw(workflow: &Workflow) -> String {
-    let tasks = outermost(workflow);
+    let tasks: Vec<_> = workflow.outermost_tasks().collect();
     let hidden = if tasks.len() > NODES_MAX { tasks.len() - (NODES_MAX - 1) } else { 0 };
     // The beginning and the end are what a workflow is known by.
     let shown = NODES_MAX - 2;
@@ -30,7 +27,7 @@ pub(super) fn draw(workflow: &Workflow) -> String {
         } else if place == shown {
             line(&mut out, &format!("more[{}]", label(&[&format!("… {hidden} more")])));
         }
-        for (case, to) in successors(task) {
+        for (case, to) in task.successors() {
             let (from, to) = (name(*id), name(to));
             let edge = match case {
                 Some(case) if from != "more" => format!("{from} -->|{}| {to}", label(&[case])),
@@ -54,59 +51,4 @@ pub(super) fn draw(workflow: &Workflow) -> String {
 fn line(out: &mut String, text: &str) {
     // Writing to a string cannot fail.
     let _infallible = writeln!(out, "    {text}");
-}
-
-fn outermost(workflow: &Workflow) -> Vec<(TaskId, &Task)> {
-    let root = workflow.tasks.first().map(|root| &root.kind);
-    let mut at = if let Some(Kind::Do { first }) = root { *first } else { None };
-    let mut tasks = Vec::new();
-    while let Some(id) = at
-        && let Some(task) = workflow.task(id)
-    {
-        tasks.push((id, task));
-        at = task.following;
-    }
-    tasks
-}
-
-/// Where a task may lead within its list, with the case that does.
-fn successors(task: &Task) -> Vec<(Option<&str>, TaskId)> {
-    let target = |then: Then| match then {
-        Then::Continue => task.following,
-        Then::Task(id) => Some(id),
-        Then::Exit | Then::End => None,
-    };
-    let mut found = Vec::new();
-    let mut add = |case, to: Option<TaskId>| found.extend(to.map(|to| (case, to)));
-    match &task.kind {
-        Kind::Switch { cases } => {
-            for case in cases {
-                add(Some(&*case.name), target(case.then));
-            }
-            if cases.iter().all(|case| case.when.is_some()) {
-                add(None, target(task.then));
-            }
-        }
-        Kind::Raise { .. } => {}
-        Kind::Try { catch, .. } => {
-            add(None, target(task.then));
-            add(None, catch.then.and_then(target));
-        }
-        Kind::Do { .. }
-        | Kind::Step { .. }
-        | Kind::Function { .. }
-        | Kind::Set { .. }
-        | Kind::For { .. }
-        | Kind::Fork { .. }
-        | Kind::Map { .. }
-        | Kind::Wait { .. }
-        | Kind::Tick { .. }
-        | Kind::Emit { .. }
-        | Kind::Listen(_)
-        | Kind::Run { .. } => add(None, target(task.then)),
-    }
-    if task.condition.is_some() {
-        add(None, task.following);
-    }
-    found
 }
