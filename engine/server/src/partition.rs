@@ -1,6 +1,7 @@
 //! A share of the instances and its one owner: takes the lease, recovers, leads, and steps down when fenced.
 
 mod batch;
+mod decisions;
 mod family;
 mod intake;
 mod listeners;
@@ -8,6 +9,7 @@ mod owner;
 mod persist;
 mod recovery;
 mod resident;
+mod starts;
 mod work;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};

@@ -14,7 +14,7 @@ use std::{
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use baton_core::{
-    ActivationId, Attempt, Command, Effect, Event, Instance, InstanceId, Timestamp, command::Timer,
+    ActivationId, Attempt, Command, Instance, InstanceId, Timestamp, command::Timer,
     workflow::Function,
 };
 use futures::{FutureExt, StreamExt};
@@ -25,19 +25,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Exit, Figures, Reply, Request, StartedAs,
+    Exit, Figures, Reply, Request,
     batch::{After, Batch},
-    family::{Kin, Wanted},
+    family::Kin,
     intake::Taking,
     listeners::{Giving, Listeners},
     persist::Flush,
     resident::Resident,
     work::Work,
 };
-use crate::{
-    Engine, broker, cache, clock, definitions::Definition, error::Refusal, large, limits, log,
-    traces,
-};
+use crate::{Engine, broker, cache, clock, error::Refusal, large, limits, log};
 
 pub(super) struct Owner {
     pub(super) engine: Arc<Engine>,
@@ -469,207 +466,6 @@ impl Owner {
         })));
     }
 
-    fn start(
-        &mut self,
-        id: InstanceId,
-        started: Arc<baton_core::event::Started>,
-        definition: Arc<Definition>,
-        digest: [u8; 32],
-    ) -> Result<Result<StartedAs, Refusal>, Exit> {
-        if started.key.is_empty() {
-            return Ok(self.begin(id, started, definition, None));
-        }
-        if let Some(known) = self.started_before(&started, digest)? {
-            return Ok(known);
-        }
-        let key = key_of(&started);
-        let outcome = self.begin(id, started, definition, Some(digest));
-        if outcome.is_ok() {
-            self.keys.insert(key, (id, digest));
-        }
-        Ok(outcome)
-    }
-
-    /// What the idempotency key of a request has started.
-    fn started_before(
-        &self,
-        started: &baton_core::event::Started,
-        digest: [u8; 32],
-    ) -> Result<Option<Result<StartedAs, Refusal>>, Exit> {
-        let known = match self.keys.get(&key_of(started)) {
-            Some(known) => Some(*known),
-            None => self
-                .cache
-                .by_key(&started.name.namespace, &started.name.name, &started.key)?
-                .map(|entry| (InstanceId(entry.id), entry.request_sha256)),
-        };
-        Ok(known.map(|(id, before)| {
-            if before == digest {
-                Ok(StartedAs { id, created: false })
-            } else {
-                Err(Refusal::KeyConflict)
-            }
-        }))
-    }
-
-    pub(super) fn begin(
-        &mut self,
-        id: InstanceId,
-        started: Arc<baton_core::event::Started>,
-        definition: Arc<Definition>,
-        digest: Option<[u8; 32]>,
-    ) -> Result<StartedAs, Refusal> {
-        let now = self.tell_time();
-        let (instance, events) =
-            baton_core::start(&definition.workflow, &definition.program.turn(), id, started, now)
-                .map_err(|(_, error)| {
-                Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned())
-            })?;
-        if self.engine.traces.is_some() {
-            self.batch.spans.extend(traces::start(id, &instance.started, now));
-        }
-        let mut resident = Resident::new(instance, Some(definition));
-        resident.key_digest = digest;
-        self.residents.insert(id, resident);
-        self.open.insert(id);
-        self.engine.metrics.started.inc();
-        self.record(id, &events);
-        Ok(StartedAs { id, created: true })
-    }
-
-    /// Decides, and gathers what follows.
-    pub(super) fn decide(&mut self, id: InstanceId, command: Command) -> Result<(), Refusal> {
-        let now = self.tell_time();
-        let resident = self.residents.get_mut(&id).expect("callers made it resident");
-        let Some(definition) = resident.definition.clone() else {
-            let name = &resident.instance.started.name;
-            let name = format!("{}/{}:{}", name.namespace, name.name, name.version);
-            return Err(Refusal::UnknownWorkflow(name));
-        };
-        if self.engine.lifecycle.is_some() && resident.told.is_none() {
-            resident.told = Some(resident.instance.clone());
-        }
-        let events = baton_core::decide(
-            &mut resident.instance,
-            &definition.workflow,
-            &definition.program.turn(),
-            now,
-            command,
-        )
-        .map_err(Refusal::Rejected)?;
-        resident.touched = Instant::now();
-        if resident.instance.ended.is_none() {
-            self.open.insert(id);
-        }
-        self.record(id, &events);
-        Ok(())
-    }
-
-    fn record(&mut self, id: InstanceId, events: &[Event]) {
-        self.batch.add(id, events);
-        self.dirty.insert(id);
-        for event in events {
-            self.follow(id, event);
-        }
-        let listens = |event: &Event| matches!(event, Event::ListenStarted { .. });
-        if self.listeners.knows(id) || events.iter().any(listens) {
-            self.note_listeners(id);
-        }
-        let resident = self.residents.get_mut(&id).expect("it has just been decided about");
-        if self.engine.lifecycle.is_some() {
-            self.batch.told.extend(events.iter().flat_map(|event| resident.tell(event, self.now)));
-        }
-        resident.dirty = true;
-        if !resident.instance.ready.is_empty() && !resident.instance.suspended {
-            self.unfinished.push_back(id);
-        }
-    }
-
-    /// Keeps the indexes of steps and timers, and notes what to do when the log has answered.
-    fn follow(&mut self, id: InstanceId, event: &Event) {
-        match baton_core::effect(event) {
-            Some(Effect::DispatchStep { activation, attempt }) => {
-                if let Some(task) = self.residents[&id].task(activation)
-                    && let Some(function) = task.kind.function().cloned()
-                {
-                    let task = Arc::clone(&task.name);
-                    let open = OpenStep { attempt, function, task, scheduled_at: self.now };
-                    self.steps.insert((id, activation), open);
-                }
-                self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
-            }
-            Some(Effect::WithdrawStep { activation, attempt }) => {
-                if let Some(open) = self.steps.remove(&(id, activation)) {
-                    self.trace_attempt(id, event, &open);
-                    let function = open.function;
-                    self.batch.after.push(After::Withdraw {
-                        instance: id,
-                        step: activation,
-                        attempt,
-                        function,
-                    });
-                }
-            }
-            Some(Effect::SetTimer { activation, timer, at }) => {
-                self.timers.insert((at, id, activation, timer));
-            }
-            Some(Effect::Rearm) => {
-                for effect in baton_core::pending(&self.residents[&id].instance) {
-                    if let Effect::SetTimer { activation, timer, at } = effect {
-                        self.timers.insert((at, id, activation, timer));
-                    }
-                }
-            }
-            Some(Effect::End) => {
-                self.open.remove(&id);
-                let instance = &self.residents[&id].instance;
-                self.engine.metrics.ended(instance.status());
-                if instance.started.parent.is_some() {
-                    self.family.push_back(Kin::Ended { child: id });
-                }
-                self.batch.after.push(After::Ended { instance: id });
-            }
-            Some(Effect::PublishEvent { activation }) => {
-                if let Event::EventEmitted { event, .. } = event {
-                    let event = event.clone();
-                    let name = &self.residents[&id].instance.started.name;
-                    let department = Arc::clone(&name.namespace);
-                    let publish = After::Publish { department, instance: id, activation, event };
-                    self.batch.after.push(publish);
-                }
-            }
-            Some(Effect::Listen { activation }) => self.catching_up.push_back((id, activation)),
-            Some(Effect::RunChild { activation }) => {
-                let wanted = Wanted::of(event);
-                self.family.push_back(Kin::Run { parent: id, activation, wanted });
-            }
-            Some(Effect::CancelChild { child }) => self.family.push_back(Kin::Cancel { child }),
-            Some(Effect::Continue) | None => {}
-        }
-        if let Event::StepCompleted { activation, .. } | Event::StepFailed { activation, .. } =
-            event
-            && let Some(settled) = self.steps.remove(&(id, *activation))
-        {
-            self.trace_attempt(id, event, &settled);
-            self.engine
-                .metrics
-                .step_settled(&settled.function, self.now.since(settled.scheduled_at));
-        }
-    }
-
-    fn trace_attempt(&mut self, id: InstanceId, event: &Event, open: &OpenStep) {
-        if self.engine.traces.is_some() {
-            let traceparent = &self.residents[&id].instance.started.traceparent;
-            let settled = traces::Settled {
-                function: &open.function,
-                task: &open.task,
-                scheduled_at: open.scheduled_at,
-                at: self.now,
-            };
-            self.batch.spans.extend(traces::attempt(id, traceparent, &settled, event));
-        }
-    }
-
     /// One decision more for an instance that has work left.
     async fn go_on(&mut self) -> Result<(), Exit> {
         if let Some(id) = self.unfinished.pop_front()
@@ -741,11 +537,6 @@ impl Owner {
             }
         });
     }
-}
-
-/// Workflow and idempotency key of a start.
-pub(super) fn key_of(started: &baton_core::event::Started) -> (String, String) {
-    (format!("{}/{}", started.name.namespace, started.name.name), started.key.to_string())
 }
 
 /// What has arrived, as soon as something has.

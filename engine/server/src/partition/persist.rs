@@ -5,11 +5,7 @@ use std::{future::Future, pin::Pin};
 use baton_core::{Instance, InstanceId, instance::Status};
 use tokio::time::Instant;
 
-use super::{
-    Exit,
-    owner::{Owner, key_of},
-    resident::Resident,
-};
+use super::{Exit, owner::Owner, resident::Resident, starts::key_of};
 use crate::{
     Engine,
     cache::{self, Applied, Change, KeyChange, Summary},

@@ -18,9 +18,10 @@ use super::{
     Exit, Request,
     batch::After,
     family::Kin,
-    owner::{OpenStep, Owner, key_of},
+    owner::{OpenStep, Owner},
     persist,
     resident::Resident,
+    starts::key_of,
     work::Work,
 };
 use crate::{
