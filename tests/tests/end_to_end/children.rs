@@ -1,5 +1,7 @@
 //! Workflows that run others: started once, told of the end, cancelled with their parent.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use baton_proto::v1::{CancelRequest, Instance, ListRequest, Status};
 use baton_tests::replay::Replay;
 use baton_tests::{DEADLINE, Setup, World, eventually};
@@ -103,23 +105,31 @@ async fn a_cancelled_parent_cancels_what_it_waits_for_and_not_what_it_does_not()
 
 #[tokio::test]
 async fn kills_neither_lose_a_child_nor_start_it_twice() {
+    const PARENTS: usize = 300;
+    const KILLS: usize = 6;
     let mut world = World::begin(Setup::default()).await.unwrap();
     world.deploy("child", CHILD).await.unwrap();
     world.deploy("parent", PARENT).await.unwrap();
     let World { api, cluster, .. } = &mut world;
+    // The kills come while there is still something to start.
+    let answered = &AtomicUsize::new(0);
     let load = async {
-        let starts = futures::stream::iter(0..300).map(|n| {
+        let starts = futures::stream::iter(0..PARENTS).map(|n| {
             let api = api.clone();
             async move {
                 let (input, key) = (format!(r#"{{"n":{n}}}"#), format!("p-{n}"));
-                (n, api.start("lab", "parent", &input, &key).await.unwrap().id)
+                let id = api.start("lab", "parent", &input, &key).await.unwrap().id;
+                answered.fetch_add(1, Ordering::Relaxed);
+                (n, id)
             }
         });
         starts.buffer_unordered(32).collect::<Vec<_>>().await
     };
     let kills = async {
-        for round in 0..6 {
-            tokio::time::sleep(std::time::Duration::from_millis(120)).await;
+        for round in 0..KILLS {
+            let enough = PARENTS * (round + 1) / (KILLS + 1);
+            let reached = async || Ok((answered.load(Ordering::Relaxed) >= enough).then_some(()));
+            eventually(DEADLINE, "starts are answered", reached).await.unwrap();
             cluster.batond.kill().unwrap();
             if round == 3 {
                 std::fs::remove_dir_all(cluster.batond.data().join("sled")).unwrap();

@@ -1,5 +1,7 @@
 //! Events: taken by whoever listens, once, whatever is killed meanwhile.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use baton_proto::v1::{HistoryEvent, PublishEventRequest, Status, event::Kind};
 use baton_tests::world::code;
 use baton_tests::{DEADLINE, Setup, World, eventually};
@@ -118,6 +120,7 @@ async fn an_instance_takes_an_event_once_although_it_listens_again() {
 
 #[tokio::test]
 async fn what_one_workflow_emits_another_takes_and_a_kill_in_between_loses_nothing() {
+    const PAIRS: usize = 120;
     let mut world = World::begin(Setup::default()).await.unwrap();
     let emit = "- tell:
     emit:
@@ -136,22 +139,27 @@ async fn what_one_workflow_emits_another_takes_and_a_kill_in_between_loses_nothi
     output: { as: '.[0] | { source, data }' }";
     world.deploy("hear", hear).await.unwrap();
     let World { api, cluster, .. } = &mut world;
+    // The kills come while there is still something to start.
+    let answered = &AtomicUsize::new(0);
     let load = async {
-        let pairs = futures::stream::iter(0..120).map(|n| {
+        let pairs = futures::stream::iter(0..PAIRS).map(|n| {
             let api = api.clone();
             async move {
                 let input = format!(r#"{{"n":{n}}}"#);
                 let key = |of: &str| format!("{of}-{n}");
                 let hear = api.start("lab", "hear", &input, &key("hear")).await.unwrap().id;
                 let tell = api.start("lab", "tell", &input, &key("tell")).await.unwrap().id;
+                answered.fetch_add(1, Ordering::Relaxed);
                 (n, hear, tell)
             }
         });
         pairs.buffer_unordered(16).collect::<Vec<_>>().await
     };
     let kills = async {
-        for _ in 0..3 {
-            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        for kill in 1..=3 {
+            let enough = PAIRS * kill / 4;
+            let reached = async || Ok((answered.load(Ordering::Relaxed) >= enough).then_some(()));
+            eventually(DEADLINE, "starts are answered", reached).await.unwrap();
             cluster.batond.kill().unwrap();
             cluster.batond.restart().await.unwrap();
         }
