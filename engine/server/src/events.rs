@@ -259,6 +259,8 @@ impl Feed {
     }
 
     async fn follow(&self, last: &watch::Sender<u64>) -> Result<(), String> {
+        let mut connections = self.broker.connections();
+        connections.mark_unchanged();
         self.broker.prepare_events().await.map_err(|error| error.to_string())?;
         let stream = self.broker.jetstream.get_stream(broker::EVENTS_STREAM).await;
         let stream = stream.map_err(|error| error.to_string())?;
@@ -280,7 +282,12 @@ impl Feed {
         };
         let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
         let mut messages = consumer.messages().await.map_err(|error| error.to_string())?;
-        while let Some(message) = messages.next().await {
+        loop {
+            let message = tokio::select! { biased;
+                message = messages.next() => message.ok_or("the reader was closed")?,
+                // The broker may have forgotten the reader, which itself looks after it only each half minute.
+                _ = connections.changed() => return Err("there is a new connection".into()),
+            };
             let message = message.map_err(|error| error.to_string())?;
             let position = message.info().map_err(|error| error.to_string())?.stream_sequence;
             let event = from_message(message.headers.as_ref(), &message.payload);
@@ -290,7 +297,6 @@ impl Feed {
             self.keep(Arrived { position, event });
             last.send_replace(position);
         }
-        Err("the reader was closed".into())
     }
 
     fn keep(&self, arrived: Arrived) {

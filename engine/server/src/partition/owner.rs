@@ -271,6 +271,8 @@ impl Owner {
                     tracing::info!(partition = self.partition, "NATS is back: comparing the queue with the log");
                     self.engine.registry.restore_queues().await;
                     self.reconcile_soon().await;
+                    // The broker may have forgotten the reader, which itself looks after it only each half minute.
+                    self.inbox_anew = true;
                 }
             }
         }
