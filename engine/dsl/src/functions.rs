@@ -398,7 +398,7 @@ fn depth<'n>(
 
 /// What identifies a workflow: its text, and the texts of the functions behind it. No text is a document that begins as
 /// this does, so none has the hash of another with functions.
-pub(crate) fn hash(source: &str, functions: &Functions) -> Hash {
+pub fn hash(source: &str, functions: &Functions) -> Hash {
     let digest = |text: &str| Sha256::digest(text.as_bytes());
     if functions.is_empty() {
         return Hash(digest(source).into());

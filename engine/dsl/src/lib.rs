@@ -46,7 +46,7 @@ use baton_core::{Duration, Timestamp, Workflow};
 
 pub use arguments::{Offer, check_arguments};
 pub use diagnostic::{Diagnostic, Place, Severity};
-pub use functions::{BadName, FunctionName, Functions, mentions};
+pub use functions::{BadName, FunctionName, Functions, hash, mentions};
 pub use json::check_json;
 pub use limits::FUNCTIONS_MAX;
 pub use program::{Program, Turn};

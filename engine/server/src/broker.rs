@@ -106,6 +106,11 @@ pub fn queue_consumer(department: &str, function: &str) -> String {
     format!("{department}-{function}")
 }
 
+/// A version as part of a key: the keys of a bucket may not hold a `+`.
+pub fn version_in_key(version: &str) -> String {
+    version.replace('+', "=")
+}
+
 /// Servers, separated by commas. A password in an address would stand in process lists and logs.
 fn addresses(urls: &str) -> Result<Vec<ServerAddr>, Error> {
     let refuse =

@@ -122,6 +122,10 @@ impl Definitions {
                     let kept: Functions = kept
                         .filter_map(|(name, text)| Some((name.parse().ok()?, text.clone())))
                         .collect();
+                    // Each partition asks when it recovers, mostly for what is known.
+                    if self.by_hash(baton_dsl::hash(&stored.source, &kept)).is_some() {
+                        continue;
+                    }
                     let learned = match compile(&stored.source, kept).await {
                         Ok(compiled) => Ok(self.learn(stored, compiled)),
                         Err(error) => Err(error),
@@ -146,7 +150,8 @@ impl Definitions {
     pub async fn deploy(&self, source: &str, now: Timestamp) -> Result<Deployed, Error> {
         let compiled = self.compile(source).await?;
         let name = compiled.workflow.name.clone();
-        let key = format!("{}.{}.{}", name.namespace, name.name, escaped(&name.version));
+        let key =
+            format!("{}.{}.{}", name.namespace, name.name, broker::version_in_key(&name.version));
         let functions = compiled.functions.iter();
         let stored = Stored {
             source: source.to_owned(),
@@ -301,11 +306,6 @@ async fn compile(source: &str, functions: Functions) -> Result<Compiled, Error> 
     compiled
         .expect("the compiler does not panic: what does in it is a finding")
         .map_err(Error::Invalid)
-}
-
-/// Keys of a bucket may not hold a `+`.
-fn escaped(version: &str) -> String {
-    version.replace('+', "=")
 }
 
 pub fn is_error(diagnostic: &Diagnostic) -> bool {

@@ -199,9 +199,8 @@ impl Catalog {
     }
 }
 
-/// Keys of a bucket may not hold a `+`.
 fn key(name: &FunctionName) -> String {
-    format!("{}.{}", name.name(), name.version().replace('+', "="))
+    format!("{}.{}", name.name(), broker::version_in_key(name.version()))
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Error {

@@ -40,6 +40,7 @@ use std::{
 use baton_core::event::Started;
 use definitions::Definition;
 use error::Refusal;
+use partition::{StartedAs, new_id};
 use tokio_util::sync::CancellationToken;
 
 /// What all parts of one process share.
@@ -139,8 +140,32 @@ impl Engine {
         })
     }
 
+    /// Starts an instance, or finds what its idempotency key has started.
+    ///
+    /// # Errors
+    /// As the owners refuse.
+    pub async fn start(
+        &self,
+        started: Started,
+        definition: Arc<Definition>,
+    ) -> Result<StartedAs, Refusal> {
+        let digest = api::start_digest(&started);
+        let (place, earlier) = self.places_for(&started);
+        let started = Arc::new(started);
+        for place in earlier {
+            let started = Arc::clone(&started);
+            let find = |reply| partition::Request::FindKey { started, digest, reply };
+            if let Some(found) = self.handle(place)?.ask(find).await? {
+                return Ok(found);
+            }
+        }
+        let id = new_id(place);
+        let start = |reply| partition::Request::Start { id, started, definition, digest, reply };
+        self.handle(place)?.ask(start).await
+    }
+
     /// Where a new instance goes, and then where its idempotency key may have gone when there were fewer partitions.
-    pub fn places_for(&self, started: &Started) -> (u32, Vec<u32>) {
+    fn places_for(&self, started: &Started) -> (u32, Vec<u32>) {
         if started.key.is_empty() {
             let next = self.next.fetch_add(1, Ordering::Relaxed) % self.partitions_count();
             return (next, Vec::new());

@@ -11,12 +11,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Engine, api,
+    Engine,
     cache::Filter,
     definitions::Definition,
     error::Refusal,
     limits,
-    partition::{self, new_id, partition_of},
+    partition::{self, partition_of},
 };
 
 /// Works until told to stop.
@@ -71,7 +71,7 @@ pub async fn settle(engine: &Arc<Engine>, definition: &Definition) -> Result<(),
     let Some(trigger) = definition.trigger.and_then(|hash| engine.definitions.by_hash(hash)) else {
         return Ok(());
     };
-    let started = Arc::new(Started {
+    let started = Started {
         workflow: trigger.workflow.hash,
         name: trigger.name().clone(),
         input: Json::empty_object(),
@@ -79,22 +79,8 @@ pub async fn settle(engine: &Arc<Engine>, definition: &Definition) -> Result<(),
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
-    });
-    let digest = api::start_digest(&started);
-    let (place, earlier) = engine.places_for(&started);
-    for place in earlier {
-        let started = Arc::clone(&started);
-        let handle = engine.handle(place)?;
-        let found =
-            handle.ask(|reply| partition::Request::FindKey { started, digest, reply }).await?;
-        if found.is_some() {
-            return Ok(());
-        }
-    }
-    let (handle, id) = (engine.handle(place)?, new_id(place));
-    let start =
-        |reply| partition::Request::Start { id, started, definition: trigger, digest, reply };
-    let begun = handle.ask(start).await?;
+    };
+    let begun = engine.start(started, trigger).await?;
     if begun.created {
         tracing::info!(instance = %begun.id, workflow = %behind, "A schedule begins");
     }

@@ -13,13 +13,13 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::{
     Api,
     history::{self, Teller},
-    instance_id, start_digest,
+    instance_id,
 };
 use crate::{
     cache::{self, Filter},
     error::Refusal,
     limits,
-    partition::{self, StartedAs, new_id, partition_of},
+    partition::{self, StartedAs, partition_of},
     telemetry, view,
 };
 
@@ -54,25 +54,7 @@ impl Api {
             traceparent: traceparent.into(),
             parent: None,
         };
-        let digest = start_digest(&started);
-        let (partition, earlier) = self.engine.places_for(&started);
-        let started = Arc::new(started);
-        for place in earlier {
-            let started = Arc::clone(&started);
-            let found = self
-                .engine
-                .handle(place)?
-                .ask(|reply| partition::Request::FindKey { started, digest, reply })
-                .await?;
-            if let Some(found) = found {
-                return Ok(found);
-            }
-        }
-        let handle = self.engine.handle(partition)?;
-        let id = new_id(partition);
-        handle
-            .ask(|reply| partition::Request::Start { id, started, definition, digest, reply })
-            .await
+        self.engine.start(started, definition).await
     }
 
     async fn command(&self, id: &str, command: Command) -> Result<v1::Instance, Refusal> {
