@@ -58,7 +58,7 @@ pub const PARTITIONS_DEFAULT: u32 = 4;
 /// Requests that wait for a partition's owner; more are refused with `overloaded`.
 pub const REQUESTS_WAITING_MAX: usize = 16 * 1024;
 
-/// Instances that a partition keeps in memory although nothing happens to them.
+/// Instances that a partition has in memory for those that only wait to leave it as soon as the cache has them.
 pub const IDLE_RESIDENT_MAX: usize = 2_000;
 
 /// Instances, and bytes of the log about them, that a recovery holds before it hands them to the cache: some tens of
@@ -77,6 +77,10 @@ pub const CACHE_CHANGES_FEW: usize = 200;
 
 /// How often when much has: most instances then end before they are written, and are written once.
 pub const CACHE_EVERY_BUSY: Duration = Duration::from_secs(1);
+
+/// Instances of a partition that may have changed since the cache was told; then the cache is told at once, and nothing
+/// more is decided before: what it does not have stays in memory.
+pub const CACHE_CHANGES_MAX: usize = 2_500;
 
 /// How long the broker may take to answer an append before the owner asks what became of it.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);

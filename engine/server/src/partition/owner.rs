@@ -188,7 +188,9 @@ impl Owner {
                 self.reconcile_after = None;
                 self.reconcile().await?;
             }
-            let gathering = !closing && !self.batch.is_full();
+            let crowded = self.dirty.len() >= limits::CACHE_CHANGES_MAX;
+            closing |= crowded && flush.is_none();
+            let gathering = !closing && !crowded && !self.batch.is_full();
             let timer = self.next_timer();
             let seen = self.event_position;
             tokio::select! { biased;

@@ -95,9 +95,6 @@ impl Owner {
 
     /// Idle instances leave memory.
     pub(super) fn forget_idle(&mut self) {
-        if self.residents.len() <= limits::IDLE_RESIDENT_MAX {
-            return;
-        }
         let now = Instant::now();
         self.residents.retain(|_, resident| {
             resident.dirty
