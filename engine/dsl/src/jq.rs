@@ -284,7 +284,7 @@ impl fmt::Write for Short {
 fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a>, String> {
     let whole = view.text(root);
     let bytes = whole.as_ref().map_or_else(|built| built.len(), |json| json.len());
-    if !view.meter.pay(1 + bytes as u64 / 64) {
+    if !view.meter.pay(1 + bytes as u64 / 16) {
         return Err("the expression takes too much work".into());
     }
     if keys.is_empty() {

@@ -1,6 +1,6 @@
 //! Every bound of the language, with its unit and its reason.
 
-use baton_core::Duration;
+use std::time::Duration;
 
 /// Bytes of a document: it travels in one message of the broker.
 pub(crate) const SOURCE_BYTES_MAX: usize = 1024 * 1024;
@@ -29,9 +29,19 @@ pub(crate) const PLACES_MAX: usize = 64;
 /// Bytes of what one expression gives.
 pub(crate) const RESULT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Units of work of what is evaluated for one task: a unit is a value looked at or made, or some bytes of text. Some
-/// 20 ms: nothing else of the partition is decided meanwhile.
+/// Units of work of what is evaluated for one task: a unit is some 10 ns, a value looked at or made, or some bytes of
+/// text. Some 20 ms: nothing else of the partition is decided meanwhile.
 pub(crate) const WORK_MAX: u64 = 2_000_000;
+
+/// Units of work of the filters and correlations of one listener for one event: some 5 ms.
+pub(crate) const LISTEN_WORK_MAX: u64 = 500_000;
+
+/// The processor's time that a unit may take on the average, where its price was too low: 24 ms for a whole task.
+pub(crate) const WORK_TIME_PER_UNIT: Duration = Duration::from_nanos(12);
+
+/// Units of work between two looks at the clock: a look costs a system call, and what is dearest takes some
+/// microseconds between two payments.
+pub(crate) const WORK_UNTIMED: u64 = 10_000;
 
 /// Collections inside each other in a JSON value: readers and writers recurse.
 pub(crate) const JSON_DEPTH_MAX: usize = 128;
@@ -85,10 +95,10 @@ pub(crate) const REGEX_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const EVENT_ATTRIBUTE_BYTES_MAX: usize = 1024;
 
 /// The shortest pause of a schedule: what is shorter would do nothing else.
-pub(crate) const SCHEDULE_MIN: Duration = Duration(1_000);
+pub(crate) const SCHEDULE_MIN: baton_core::Duration = baton_core::Duration(1_000);
 
 /// How late a time of a schedule may be and still count, when the author does not say: a restart of the engine.
-pub(crate) const CATCH_UP: Duration = Duration(60_000);
+pub(crate) const CATCH_UP: baton_core::Duration = baton_core::Duration(60_000);
 
 /// Bytes of a cron expression.
 pub(crate) const CRON_BYTES_MAX: usize = 200;

@@ -54,6 +54,27 @@ pub(crate) fn places(term: &Term<&str>) -> usize {
     }
 }
 
+/// How often a left side goes through all parts of something.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other terms of jq go through nothing")]
+pub(crate) fn iterations(term: &Term<&str>) -> usize {
+    match term {
+        Term::Recurse => 1,
+        Term::BinOp(left, _, right) => iterations(left).saturating_add(iterations(right)),
+        Term::Path(head, path) => {
+            let ranges = path.0.iter().filter(|(part, _)| matches!(part, Part::Range(..)));
+            iterations(head).saturating_add(ranges.count())
+        }
+        Term::IfThenElse(branches, otherwise) => {
+            let inner = branches.iter().map(|(when, then)| iterations(when) + iterations(then));
+            inner.sum::<usize>() + otherwise.as_ref().map_or(0, |otherwise| iterations(otherwise))
+        }
+        Term::TryCatch(inner, _) => iterations(inner),
+        // A filter of the library may do anything with what it is given.
+        Term::Call(_, arguments) => arguments.iter().map(iterations).sum(),
+        _ => 0,
+    }
+}
+
 /// How many results a term inside a left side may have: one for what certainly has one, else too many.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the other terms of jq have one answer")]
 fn generators(term: &Term<&str>) -> usize {

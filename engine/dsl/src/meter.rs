@@ -1,6 +1,9 @@
 //! What an evaluation may use: every value that is looked at or made is paid for, so that it ends, and within memory.
+//!
+//! Prices are guesses at what things take. Where they are too low the processor's time ends it: that of the thread, so
+//! that a busy machine changes nothing.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use jaq_core::{
     Bind, DataT, Error, Lut, Native, RunPtr, ValX,
@@ -9,6 +12,7 @@ use jaq_core::{
     native::{Filter, Fun, run, v},
 };
 use jaq_json::{Num, Val};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{json, limits, lists};
 
@@ -34,33 +38,63 @@ impl<'a> HasLut<'a, Metered> for Run<'a> {
 
 /// Counts down. Once it is empty nothing can be paid any more, whatever an expression catches.
 pub(crate) struct Meter {
+    /// What it was filled with.
+    full: Cell<u64>,
     left: Cell<u64>,
     pub empty: Cell<bool>,
-    /// Before it was filled up the last time.
+    /// Spent before it was filled the last time.
     before: Cell<u64>,
+    /// With how much left the clock is looked at.
+    look_at: Cell<u64>,
+    /// When the clock was looked at first: most evaluations end before.
+    began: Cell<Option<Duration>>,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { left: Cell::new(limits::WORK_MAX), empty: Cell::new(false), before: Cell::new(0) }
+        Self::having_spent(0)
+    }
+
+    /// One that has spent so much before.
+    pub(crate) fn having_spent(before: u64) -> Self {
+        let meter = Self {
+            full: Cell::new(0),
+            left: Cell::new(0),
+            empty: Cell::new(false),
+            before: Cell::new(before),
+            look_at: Cell::new(0),
+            began: Cell::new(None),
+        };
+        meter.fill(limits::WORK_MAX);
+        meter
     }
 
     pub(crate) fn refill(&self) {
         self.before.set(self.spent());
-        self.left.set(limits::WORK_MAX);
+        self.fill(limits::WORK_MAX);
+    }
+
+    /// Gives it so much, and forgets what it had.
+    pub(crate) fn fill(&self, units: u64) {
+        self.full.set(units);
+        self.left.set(units);
         self.empty.set(false);
+        self.look_at.set(units.saturating_sub(limits::WORK_UNTIMED));
+        self.began.set(None);
     }
 
     /// In all, since it was new.
     pub(crate) fn spent(&self) -> u64 {
         // What was asked for and could not be paid has been worked for in part.
         let left = if self.empty.get() { 0 } else { self.left.get() };
-        self.before.get() + limits::WORK_MAX - left
+        self.before.get() + self.full.get() - left
     }
 
     pub(crate) fn pay(&self, units: u64) -> bool {
         match self.left.get().checked_sub(units) {
-            Some(left) if !self.empty.get() => {
+            Some(left)
+                if !self.empty.get() && (left > self.look_at.get() || self.in_time(left)) =>
+            {
                 self.left.set(left);
                 true
             }
@@ -69,6 +103,22 @@ impl Meter {
                 false
             }
         }
+    }
+
+    fn in_time(&self, left: u64) -> bool {
+        self.look_at.set(left.saturating_sub(limits::WORK_UNTIMED));
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        let now = Duration::try_from(now).expect("a thread's time does not lie before its start");
+        let began = self.began.get().unwrap_or(now);
+        self.began.set(Some(began));
+        let most = limits::WORK_TIME_PER_UNIT
+            .saturating_mul(u32::try_from(self.full.get()).unwrap_or(u32::MAX));
+        now.saturating_sub(began) <= most
+    }
+
+    /// Pays for calling a filter, with what the interpreter does around it.
+    fn pay_call(&self, units: u64) -> bool {
+        self.pay(units.saturating_add(CALL_UNITS))
     }
 
     /// Pays for a whole value.
@@ -97,6 +147,9 @@ impl Meter {
     }
 }
 
+/// What the interpreter takes from one filter of the meter to the next, in most expressions.
+const CALL_UNITS: u64 = 10;
+
 /// A string longer than any result may be costs more than there is.
 fn text_units(bytes: usize) -> u64 {
     if bytes > 2 * limits::RESULT_BYTES_MAX { u64::MAX } else { 1 + bytes as u64 / 16 }
@@ -117,6 +170,8 @@ pub(crate) const CHARGE: &str = "%charge";
 pub(crate) const SORT: &str = "%sort";
 /// Pays one unit.
 pub(crate) const STEP: &str = "%step";
+/// Pays for assigning to so many places of each part of the input, and hands it on.
+pub(crate) const ASSIGN: &str = "%assign";
 /// Pays for the outermost collection or string alone.
 pub(crate) const WIDTH: &str = "%width";
 /// Pays for every byte of a string.
@@ -132,7 +187,7 @@ pub(crate) const TIMES: &str = "%times";
 
 fn done<'a>(meter: &Meter, paid: bool, value: Val) -> jaq_core::ValXs<'a, Val> {
     let result: ValX<'a, Val> =
-        if paid && !meter.empty.get() { Ok(value) } else { Err(empty().into()) };
+        if paid && meter.pay_call(0) { Ok(value) } else { Err(empty().into()) };
     box_once(result)
 }
 
@@ -155,6 +210,14 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
         (STEP, v(0), |cv| {
             let meter = cv.0.data().meter;
             done(meter, meter.pay(1), cv.1)
+        }),
+        (ASSIGN, v(1), |mut cv| {
+            let places = cv.0.pop_var();
+            let meter = cv.0.data().meter;
+            let places = if let Val::Num(places) = &places { places.as_isize() } else { None };
+            let places = places.and_then(|places| u64::try_from(places).ok()).unwrap_or(u64::MAX);
+            let work = units(&cv.1).saturating_mul(places).saturating_mul(CALL_UNITS);
+            done(meter, meter.pay(work), cv.1)
         }),
         (WIDTH, v(0), |cv| {
             let meter = cv.0.data().meter;
@@ -206,7 +269,7 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
                 }
                 _ => meter.weigh(&left) && meter.weigh(&right),
             };
-            if !paid || meter.empty.get() {
+            if !paid || !meter.pay_call(0) {
                 return box_once(Err(empty().into()));
             }
             box_once((left * right).map_err(Into::into))

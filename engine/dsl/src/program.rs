@@ -251,10 +251,25 @@ impl Evaluator for Turn<'_> {
     }
 }
 
+impl Turn<'_> {
+    /// The same, for a decision about an event: what its filters and correlations take together is bounded lower, for
+    /// each event is shown to many.
+    pub fn about_event(self) -> Self {
+        self.meter.fill(limits::LISTEN_WORK_MAX);
+        self
+    }
+}
+
 impl Program {
     /// Evaluates what one decision asks for, and counts the work of it.
     pub fn turn(&self) -> Turn<'_> {
         Turn { program: self, meter: Meter::new() }
+    }
+
+    /// The same, for a decision that is only to take note: it has spent what a decision may, and all that follows is left
+    /// to a later one.
+    pub fn spent_turn(&self) -> Turn<'_> {
+        Turn { program: self, meter: Meter::having_spent(baton_core::limits::WORK_PER_DECISION) }
     }
 
     /// The one type that the events of a filter have, when its author names it.

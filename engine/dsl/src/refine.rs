@@ -18,7 +18,7 @@ use jaq_core::{
 use crate::{
     library::{DEFINED, EACH, LIBRARY, NATIVE, has, is_refused},
     limits,
-    measure::{is_constant, places},
+    measure::{is_constant, iterations, places},
     meter,
 };
 
@@ -223,9 +223,10 @@ impl<'s> Refiner<'s> {
                 binary(self.charged(left), op, self.charged(right))
             }
             BinaryOp::Assign | BinaryOp::Update => {
+                let price = price(&left);
                 let right = self.charged(right);
                 let left = self.assigned(left);
-                pipe(call(meter::CHARGE), binary(left, op, right))
+                pipe(price, binary(left, op, right))
             }
             // As jq defines them: `l op= r` is `r as $x | l |= . op $x`.
             BinaryOp::UpdateMath(math) => self.update_with(left, BinaryOp::Math(math), right),
@@ -445,11 +446,9 @@ impl<'s> Refiner<'s> {
                 return pipe(range, call(meter::STEP));
             }
             ("path" | "path_value", 1) if name == "path" || self.in_library => {
+                let price = arguments.first().map_or_else(|| call(meter::CHARGE), price);
                 let places = arguments.into_iter().map(|a| self.assigned(a)).collect();
-                return pipe(
-                    pipe(call(meter::CHARGE), Term::Call(name, places)),
-                    call(meter::CHARGE),
-                );
+                return pipe(pipe(price, Term::Call(name, places)), call(meter::CHARGE));
             }
             ("add", 1) => {
                 let items = Term::Arr(arguments.into_iter().next().map(Box::new));
@@ -480,11 +479,12 @@ impl<'s> Refiner<'s> {
         }
         if has(DEFINED, signature) {
             self.define(signature);
-            let arguments = if name == "del" {
-                arguments.into_iter().map(|argument| self.assigned(argument)).collect()
-            } else {
-                arguments.into_iter().map(|argument| self.term(argument)).collect()
-            };
+            if name == "del" {
+                let price = arguments.first().map_or_else(|| call(meter::CHARGE), price);
+                let places = arguments.into_iter().map(|argument| self.assigned(argument));
+                return pipe(price, Term::Call(name, places.collect()));
+            }
+            let arguments = arguments.into_iter().map(|argument| self.term(argument)).collect();
             return Term::Call(name, arguments);
         }
         let problem = if is_refused(name) {
@@ -549,6 +549,21 @@ impl<'s> Refiner<'s> {
             .insert(place, Def { name: definition.name, args: definition.args.clone(), body });
     }
 }
+
+/// Pays for an assignment, before it: one that goes through collections looks at each of their parts.
+fn price<'s>(left: &Term<&'s str>) -> Term<&'s str> {
+    let passes = iterations(left).saturating_mul(places(left));
+    if passes == 0 {
+        return call(meter::CHARGE);
+    }
+    let known = PASSES.iter().find(|(count, _)| *count >= passes);
+    let (_, number) = known.unwrap_or(&PASSES[PASSES.len() - 1]);
+    Term::Call(meter::ASSIGN, vec![Term::Num(number)])
+}
+
+/// Numbers as expressions spell them.
+const PASSES: [(usize, &str); 6] =
+    [(1, "1"), (2, "2"), (4, "4"), (16, "16"), (64, "64"), (usize::MAX, "1024")];
 
 fn call<'s>(name: &'static str) -> Term<&'s str> {
     Term::Call(name, Vec::new())

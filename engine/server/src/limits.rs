@@ -11,6 +11,17 @@ pub const BATCH_BYTES: usize = 384 * 1024;
 /// Decisions after which a batch is closed: what is answered first must not wait for ever.
 pub const BATCH_DECISIONS: usize = 2_000;
 
+/// Units of work of expressions after which a batch is closed, some 10 ns each: what is answered first must not wait for
+/// ever.
+pub const BATCH_WORK: u64 = 500_000;
+
+/// How long a partition must have been quiet before a decision is made that takes long: what has just been answered often
+/// leads to the next request.
+pub const HEAVY_AFTER: Duration = Duration::from_millis(2);
+
+/// How long such a decision waits at most.
+pub const HEAVY_AFTER_MAX: Duration = Duration::from_millis(100);
+
 /// Things to do after one commit, answers to readers among them: each holds what it will say.
 pub const BATCH_ANSWERS: usize = 20_000;
 

@@ -24,6 +24,8 @@ pub(super) struct Batch {
     pub instances: Vec<InstanceId>,
     pub large: LargeValues,
     pub after: Vec<After>,
+    /// Units of work that expressions took for it.
+    pub work: u64,
     pub spans: Vec<Span>,
     pub told: Vec<Told>,
 }
@@ -39,12 +41,13 @@ pub(super) enum After {
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.instances.is_empty() && self.after.is_empty()
+        self.instances.is_empty() && self.after.is_empty() && self.work < limits::BATCH_WORK
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.bytes() >= limits::BATCH_BYTES
             || self.instances.len() >= limits::BATCH_DECISIONS
+            || self.work >= limits::BATCH_WORK
             || self.after.len() >= limits::BATCH_ANSWERS
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use baton_core::{Command, Effect, Event, InstanceId};
+use baton_core::{Command, Effect, Evaluator, Event, InstanceId, limits::WORK_PER_DECISION};
 use tokio::time::Instant;
 
 use super::{
     batch::After,
     family::{Kin, Wanted},
+    listeners::CatchingUp,
     owner::{OpenStep, Owner},
 };
 use crate::{error::Refusal, traces};
@@ -25,14 +26,19 @@ impl Owner {
         if self.engine.lifecycle.is_some() && resident.told.is_none() {
             resident.told = Some(resident.instance.clone());
         }
-        let events = baton_core::decide(
-            &mut resident.instance,
-            &definition.workflow,
-            &definition.program.turn(),
-            now,
-            command,
-        )
-        .map_err(Refusal::Rejected)?;
+        // What takes long is only noted here, and gone on with when nobody else waits.
+        let only_note = resident.heavy && !matches!(command, Command::Continue);
+        let program = &definition.program;
+        let turn = if only_note { program.spent_turn() } else { program.turn() };
+        let turn =
+            if matches!(command, Command::TakeEvent { .. }) { turn.about_event() } else { turn };
+        let before = turn.spent();
+        let (instance, workflow) = (&mut resident.instance, &definition.workflow);
+        let decided = baton_core::decide(instance, workflow, &turn, now, command);
+        let work = turn.spent() - before;
+        self.batch.work += work;
+        let events = decided.map_err(Refusal::Rejected)?;
+        resident.heavy = only_note || work >= WORK_PER_DECISION;
         resident.touched = Instant::now();
         if resident.instance.ended.is_none() {
             self.open.insert(id);
@@ -58,7 +64,8 @@ impl Owner {
         }
         resident.dirty = true;
         if !resident.instance.ready.is_empty() && !resident.instance.suspended {
-            self.unfinished.push_back(id);
+            let queue = if resident.heavy { &mut self.heavy } else { &mut self.unfinished };
+            queue.push_back(id);
         }
     }
 
@@ -115,7 +122,9 @@ impl Owner {
                     self.batch.after.push(publish);
                 }
             }
-            Some(Effect::Listen { activation }) => self.catching_up.push_back((id, activation)),
+            Some(Effect::Listen { activation }) => {
+                self.catching_up.push_back(CatchingUp::new(id, activation));
+            }
             Some(Effect::RunChild { activation }) => {
                 let wanted = Wanted::of(event);
                 self.family.push_back(Kin::Run { parent: id, activation, wanted });

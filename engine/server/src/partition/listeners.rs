@@ -8,6 +8,7 @@ use std::{
 use baton_core::{
     ActivationId, Command, Evaluator, Instance, InstanceId, Json, Scope, TaskId, Timestamp,
     event::{Origin, Started},
+    limits::WORK_PER_DECISION,
     workflow::{EventFilter, Hash, Kind, Listen, Name, Until},
 };
 
@@ -21,7 +22,24 @@ use crate::{
 /// The event of which listeners are being told.
 pub(super) struct Giving {
     arrived: Arc<Arrived>,
-    candidates: std::vec::IntoIter<InstanceId>,
+    /// Those that are still to be asked who stands there.
+    subscriptions: std::vec::IntoIter<Subscription>,
+    /// Instances that may take it, each once.
+    candidates: BTreeSet<InstanceId>,
+}
+
+/// A listener that events may have been kept for.
+pub(super) struct CatchingUp {
+    id: InstanceId,
+    activation: ActivationId,
+    /// Those up to here have been given.
+    given: u64,
+}
+
+impl CatchingUp {
+    pub(super) fn new(id: InstanceId, activation: ActivationId) -> Self {
+        Self { id, activation, given: 0 }
+    }
 }
 
 /// One filter of one task of one workflow: what all its instances listen with.
@@ -162,25 +180,32 @@ impl Listeners {
         })
     }
 
-    /// Instances that may take an event, each once.
-    fn candidates(&self, event: &CloudEvent) -> BTreeSet<InstanceId> {
-        let mut found = BTreeSet::new();
+    /// Where an event may find instances.
+    fn subscriptions(&self, event: &CloudEvent) -> Vec<Subscription> {
         let of_type = self.by_type.get(&Some(Box::from(&*event.kind))).into_iter().flatten();
         let of_any = self.by_type.get(&None).into_iter().flatten();
-        for bucket in of_type.chain(of_any).filter_map(|s| self.buckets.get(s)) {
-            found.extend(&bucket.open);
-            if !bucket.tied.is_empty()
-                && let Some(values) = bucket.values(&self.blank, event)
-                && let Some(tied) = bucket.tied.get(&values)
-            {
-                found.extend(tied);
-            }
+        of_type.chain(of_any).copied().collect()
+    }
+
+    /// Adds the instances that may take an event, and answers the work of it.
+    fn candidates(
+        &self,
+        subscription: Subscription,
+        event: &CloudEvent,
+        found: &mut BTreeSet<InstanceId>,
+    ) -> u64 {
+        let Some(bucket) = self.buckets.get(&subscription) else { return 0 };
+        found.extend(&bucket.open);
+        if bucket.tied.is_empty() {
+            return 0;
         }
-        found
+        let (values, work) = bucket.values(&self.blank, event);
+        found.extend(values.and_then(|values| bucket.tied.get(&values)).into_iter().flatten());
+        work
     }
 
     /// Positions of the events that came before a listener and that it may still take, in order: only what is tied to
-    /// it by a correlation is kept for it.
+    /// it by a correlation is kept for it. Adds up the work of it; `None` when that was enough for once.
     fn kept_for(
         &mut self,
         feed: &Feed,
@@ -188,13 +213,14 @@ impl Listeners {
         instance: &Instance,
         definition: &Definition,
         activation: ActivationId,
-    ) -> BTreeSet<u64> {
+        work: &mut u64,
+    ) -> Option<BTreeSet<u64>> {
         let mut found = BTreeSet::new();
         let Some((task, listen)) = listen_of(instance, definition, activation) else {
-            return found;
+            return Some(found);
         };
         let Some(listening) = instance.activations[&activation].phase.listening() else {
-            return found;
+            return Some(found);
         };
         for (number, filter) in numbered(listen) {
             if filter.correlate.is_empty() {
@@ -205,7 +231,10 @@ impl Listeners {
             let Some(bucket) = self.buckets.get_mut(&subscription).filter(|b| b.closed) else {
                 continue;
             };
-            bucket.index(&self.blank, feed, up_to);
+            *work += bucket.index(&self.blank, feed, up_to);
+            if bucket.kept_to < up_to {
+                return None;
+            }
             let known: Option<Vec<_>> =
                 filter.correlate.iter().map(|c| listening.correlation.get(&c.key)).collect();
             match known {
@@ -215,13 +244,13 @@ impl Listeners {
                 None => found.extend(bucket.kept.values().flatten()),
             }
         }
-        found
+        Some(found)
     }
 }
 
 impl Bucket {
-    /// What ties an event to instances; `None` when it says nothing of it.
-    fn values(&self, blank: &Instance, event: &CloudEvent) -> Option<String> {
+    /// What ties an event to instances, `None` when it says nothing of it, and the work of it.
+    fn values(&self, blank: &Instance, event: &CloudEvent) -> (Option<String>, u64) {
         let scope = Scope {
             workflow: &self.definition.workflow,
             instance: blank,
@@ -231,23 +260,31 @@ impl Bucket {
             task: None,
             variables: &[],
         };
-        let evaluator = self.definition.program.turn();
+        let evaluator = self.definition.program.turn().about_event();
         let values = self.filter.correlate.iter().map(|correlate| {
             let value = evaluator.value(correlate.from, &scope).ok()?;
             (value.as_str() != "null").then_some(value)
         });
-        let values: Vec<Json> = values.collect::<Option<_>>()?;
-        Some(join(values.iter()))
+        let values: Option<Vec<Json>> = values.collect();
+        (values.map(|values| join(values.iter())), evaluator.spent())
     }
 
-    /// Takes in the events that came since, and forgets those that are gone.
-    fn index(&mut self, blank: &Instance, feed: &Feed, up_to: u64) {
+    /// Takes in the events that came since, as far as they do not take more work than one decision may, and forgets
+    /// those that are gone. Answers the work of it.
+    fn index(&mut self, blank: &Instance, feed: &Feed, up_to: u64) -> u64 {
+        let mut all = 0;
         for arrived in feed.between(self.kept_to, up_to, self.kind.as_deref()) {
-            if let Some(event) = &arrived.event
-                && let Some(values) = self.values(blank, event)
-            {
-                self.kept.entry(values).or_default().push(arrived.position);
-                self.kept_count += 1;
+            if let Some(event) = &arrived.event {
+                let (values, work) = self.values(blank, event);
+                if let Some(values) = values {
+                    self.kept.entry(values).or_default().push(arrived.position);
+                    self.kept_count += 1;
+                }
+                all += work;
+            }
+            self.kept_to = arrived.position;
+            if all >= WORK_PER_DECISION {
+                return all;
             }
         }
         self.kept_to = self.kept_to.max(up_to);
@@ -259,6 +296,7 @@ impl Bucket {
             });
             self.kept_count = self.kept.values().map(Vec::len).sum();
         }
+        all
     }
 }
 
@@ -305,17 +343,24 @@ impl Owner {
             let Some(mut giving) = self.giving.take() else {
                 match self.next_event().await? {
                     Some(arrived) => {
-                        let candidates =
-                            arrived.event.as_ref().map(|e| self.listeners.candidates(e));
-                        let candidates: Vec<_> =
-                            candidates.unwrap_or_default().into_iter().collect();
-                        self.giving = Some(Giving { arrived, candidates: candidates.into_iter() });
+                        let asked = arrived.event.as_ref().map(|e| self.listeners.subscriptions(e));
+                        let subscriptions = asked.unwrap_or_default().into_iter();
+                        let candidates = BTreeSet::new();
+                        self.giving = Some(Giving { arrived, subscriptions, candidates });
                         continue;
                     }
                     None => return Ok(()),
                 }
             };
-            let Some(id) = giving.candidates.next() else {
+            if let Some(subscription) = giving.subscriptions.next() {
+                if let Some(event) = &giving.arrived.event {
+                    let found = &mut giving.candidates;
+                    self.batch.work += self.listeners.candidates(subscription, event, found);
+                }
+                self.giving = Some(giving);
+                continue;
+            }
+            let Some(id) = giving.candidates.pop_first() else {
                 // All have been told: from here on it counts as seen.
                 self.event_position = giving.arrived.position;
                 continue;
@@ -368,7 +413,8 @@ impl Owner {
 
     /// Gives a listener the events that came before it and were kept for it.
     pub(super) async fn catch_up(&mut self) -> Result<(), Exit> {
-        let Some((id, activation)) = self.catching_up.pop_front() else { return Ok(()) };
+        let Some(catching_up) = self.catching_up.pop_front() else { return Ok(()) };
+        let CatchingUp { id, activation, given } = catching_up;
         if self.resident(id).await?.is_none() {
             return Ok(());
         }
@@ -386,8 +432,13 @@ impl Owner {
             &resident.instance,
             &definition,
             activation,
+            &mut self.batch.work,
         );
-        for position in kept {
+        let Some(kept) = kept else {
+            self.catching_up.push_front(catching_up);
+            return Ok(());
+        };
+        for position in kept.into_iter().filter(|position| *position > given) {
             let instance = &self.residents[&id].instance;
             if !listens(instance) {
                 break;
@@ -396,7 +447,7 @@ impl Owner {
                 continue;
             }
             if self.batch.is_full() {
-                self.catching_up.push_front((id, activation));
+                self.catching_up.push_front(CatchingUp { given: position - 1, ..catching_up });
                 break;
             }
             if let Some(arrived) = feed.get(position)

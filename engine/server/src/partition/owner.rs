@@ -29,7 +29,7 @@ use super::{
     batch::{After, Batch},
     family::Kin,
     intake::Taking,
-    listeners::{Giving, Listeners},
+    listeners::{CatchingUp, Giving, Listeners},
     persist::Flush,
     resident::Resident,
     work::Work,
@@ -67,12 +67,14 @@ pub(super) struct Owner {
     pub(super) giving: Option<Giving>,
     pub(super) listeners: Listeners,
     /// Listeners that events may have been kept for.
-    pub(super) catching_up: VecDeque<(InstanceId, ActivationId)>,
+    pub(super) catching_up: VecDeque<CatchingUp>,
     /// What is to be done between parents and children.
     pub(super) family: VecDeque<Kin>,
     /// The inbox is to be read from [`Owner::inbox_position`] again.
     pub(super) inbox_anew: bool,
     pub(super) unfinished: VecDeque<InstanceId>,
+    /// Those of them whose decisions take long.
+    pub(super) heavy: VecDeque<InstanceId>,
     pub(super) batch: Batch,
     pub(super) now: Timestamp,
     waiters: HashMap<InstanceId, Vec<Reply<Instance>>>,
@@ -128,6 +130,7 @@ impl Owner {
             family: VecDeque::new(),
             inbox_anew: false,
             unfinished: VecDeque::new(),
+            heavy: VecDeque::new(),
             batch: Batch::default(),
             now: Timestamp::default(),
             waiters: HashMap::new(),
@@ -169,6 +172,8 @@ impl Owner {
         let mut slow_tick = tokio::time::interval(Duration::from_secs(1));
         slow_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut flushed_at = Instant::now();
+        let mut landed_at = Instant::now();
+        let mut heavy_at = Instant::now();
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
             if in_flight.is_none() && (!self.batch.is_empty() || self.has_positions_to_note()) {
@@ -193,6 +198,9 @@ impl Owner {
             let gathering = !closing && !crowded && !self.batch.is_full();
             let timer = self.next_timer();
             let seen = self.event_position;
+            let alone = in_flight.is_none() && self.batch.is_empty();
+            // Whoever waits for an answer waits for one of these at most.
+            let quiet_at = if alone { landed_at + limits::HEAVY_AFTER } else { heavy_at };
             tokio::select! { biased;
                 appended = async { in_flight.as_mut().expect("the guard saw one").answer.as_mut().await }, if in_flight.is_some() => {
                     let landed = in_flight.take().expect("the guard saw one");
@@ -204,6 +212,7 @@ impl Owner {
                     if !landed.batch.instances.is_empty() {
                         metrics.committed(landed.began.elapsed(), landed.bytes);
                     }
+                    landed_at = Instant::now();
                     self.landed(position.sequence, landed.batch).await;
                 }
                 () = stop.cancelled(), if !stopping => {
@@ -255,6 +264,10 @@ impl Owner {
                 () = std::future::ready(()), if gathering && self.giving.is_some() => self.give_events().await?,
                 () = feed.beyond(seen), if gathering && self.catching_up.is_empty() => self.give_events().await?,
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => self.go_on().await?,
+                () = tokio::time::sleep_until(quiet_at.min(heavy_at)), if gathering && !self.heavy.is_empty() => {
+                    self.go_on_heavily().await?;
+                    heavy_at = Instant::now() + limits::HEAVY_AFTER_MAX;
+                }
                 _ = tick.tick() => {
                     let due = self.dirty.len() <= limits::CACHE_CHANGES_FEW
                         || flushed_at.elapsed() >= limits::CACHE_EVERY_BUSY;
@@ -478,6 +491,18 @@ impl Owner {
             let _ = self.decide(id, Command::Continue);
             // There may always be more to go on with, and nobody else runs what this task has just woken: without this,
             // the broker's connection stands still.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// The same for one whose decisions take long.
+    async fn go_on_heavily(&mut self) -> Result<(), Exit> {
+        tokio::task::yield_now().await;
+        if let Some(id) = self.heavy.pop_front()
+            && self.resident(id).await?.is_some()
+        {
+            let _ = self.decide(id, Command::Continue);
             tokio::task::yield_now().await;
         }
         Ok(())

@@ -18,6 +18,7 @@ use super::{
     Exit, Request,
     batch::After,
     family::Kin,
+    listeners::CatchingUp,
     owner::{OpenStep, Owner},
     persist,
     resident::Resident,
@@ -207,7 +208,9 @@ impl Owner {
                         });
                     }
                 }
-                Effect::Listen { activation } => self.catching_up.push_back((id, activation)),
+                Effect::Listen { activation } => {
+                    self.catching_up.push_back(CatchingUp::new(id, activation));
+                }
                 Effect::RunChild { activation } => {
                     self.family.push_back(Kin::Run { parent: id, activation, wanted: None });
                 }

@@ -27,6 +27,8 @@ pub(super) struct Resident {
     pub key_digest: Option<[u8; 32]>,
     /// The cache does not have its present state.
     pub dirty: bool,
+    /// Its last decision took all the work that one may.
+    pub heavy: bool,
 }
 
 impl Resident {
@@ -39,6 +41,7 @@ impl Resident {
             touched: Instant::now(),
             key_digest: None,
             dirty: false,
+            heavy: false,
         }
     }
 

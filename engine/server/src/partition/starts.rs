@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_core::{InstanceId, event::Started};
+use baton_core::{Evaluator, InstanceId, event::Started, limits::WORK_PER_DECISION};
 
 use super::{Exit, StartedAs, owner::Owner, resident::Resident};
 use crate::{definitions::Definition, error::Refusal, traces};
@@ -60,16 +60,19 @@ impl Owner {
         digest: Option<[u8; 32]>,
     ) -> Result<StartedAs, Refusal> {
         let now = self.tell_time();
-        let (instance, events) =
-            baton_core::start(&definition.workflow, &definition.program.turn(), id, started, now)
-                .map_err(|(_, error)| {
-                Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned())
-            })?;
+        let turn = definition.program.turn();
+        let begun = baton_core::start(&definition.workflow, &turn, id, started, now);
+        let work = turn.spent();
+        self.batch.work += work;
+        let (instance, events) = begun.map_err(|(_, error)| {
+            Refusal::InvalidInput(error.detail.as_deref().unwrap_or_default().to_owned())
+        })?;
         if self.engine.traces.is_some() {
             self.batch.spans.extend(traces::start(id, &instance.started, now));
         }
         let mut resident = Resident::new(instance, Some(definition));
         resident.key_digest = digest;
+        resident.heavy = work >= WORK_PER_DECISION;
         self.residents.insert(id, resident);
         self.open.insert(id);
         self.engine.metrics.started.inc();
