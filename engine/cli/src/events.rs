@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use baton_proto::v1::{HistoryEvent, Json, Next, StepReport, child_ended, event::Kind, json, next};
+use baton_proto::v1::{
+    HistoryEvent, Json, Next, StepReport, child_ended, compensation_started, event::Kind, json,
+    next,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -47,6 +50,9 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::ChildStarted(_)) => "child-started",
         Some(Kind::ChildEnded(_)) => "child-ended",
         Some(Kind::ChildCancelled(_)) => "child-cancelled",
+        Some(Kind::CompensationKept(_)) => "compensation-kept",
+        Some(Kind::CompensationStarted(_)) => "compensation-started",
+        Some(Kind::CompensationFailed(_)) => "compensation-failed",
     }
 }
 
@@ -241,6 +247,17 @@ fn data(event: &HistoryEvent) -> Value {
             None => json!({ "activation": e.activation }),
         },
         Kind::ChildCancelled(e) => json!({ "activation": e.activation, "child": id(&e.child) }),
+        Kind::CompensationKept(e) => {
+            json!({ "activation": e.activation, "task": e.task, "input": value(e.input.as_ref()) })
+        }
+        Kind::CompensationStarted(e) => match &e.cause {
+            Some(compensation_started::Cause::Faulted(error)) => {
+                json!({ "faulted": shape::problem(error) })
+            }
+            Some(compensation_started::Cause::Cancelled(reason)) => json!({ "cancelled": reason }),
+            None => json!({}),
+        },
+        Kind::CompensationFailed(e) => json!({ "error": e.error.as_ref().map(shape::problem) }),
     }
 }
 

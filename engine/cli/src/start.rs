@@ -127,7 +127,10 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
         | Kind::ListenIterated(_)
         | Kind::ListenIterationEnded(_)
         | Kind::ChildEnded(_)
-        | Kind::ChildCancelled(_) => None,
+        | Kind::ChildCancelled(_)
+        | Kind::CompensationKept(_)
+        | Kind::CompensationStarted(_)
+        | Kind::CompensationFailed(_) => None,
     }
 }
 

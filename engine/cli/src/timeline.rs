@@ -219,6 +219,7 @@ impl Reading {
             Kind::InstanceFaulted(_) => self.end(at, State::Faulted),
             Kind::InstanceCancelled(_) => self.end(at, State::Cancelled),
             Kind::InstanceRerun(_) => self.ended = false,
+            Kind::CompensationStarted(_) => self.leave(at, State::Cancelled),
             // Listening and running others is waiting, and the row of the task is open meanwhile.
             Kind::InstanceStarted(_)
             | Kind::EventEmitted(_)
@@ -230,6 +231,8 @@ impl Reading {
             | Kind::ChildStarted(_)
             | Kind::ChildEnded(_)
             | Kind::ChildCancelled(_)
+            | Kind::CompensationKept(_)
+            | Kind::CompensationFailed(_)
             | Kind::LoopStarted(_)
             | Kind::LoopIterated(_)
             | Kind::ForkStarted(_)
@@ -340,10 +343,15 @@ impl Reading {
         self.ended = true;
         // What is still open now was left because the whole ended; only a fault makes its tasks faulted by itself.
         let left = if state == State::Completed { State::Completed } else { State::Cancelled };
+        self.leave(at, left);
+    }
+
+    /// Closes all that is open.
+    fn leave(&mut self, at: i64, state: State) {
         let open: Vec<u32> =
             self.activations.iter().filter(|(_, a)| a.open).map(|(number, _)| *number).collect();
         for number in open {
-            self.close(number, at, left);
+            self.close(number, at, state);
         }
     }
 }

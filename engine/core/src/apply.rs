@@ -1,5 +1,6 @@
 //! The only place where an instance changes. It decides nothing, and reads neither the workflow nor an expression.
 
+mod compensate;
 mod events;
 mod map;
 
@@ -9,7 +10,7 @@ use crate::{
     error::Error,
     event::{Event, Next},
     id::{ActivationId, Attempt, TaskId, Timestamp},
-    instance::{Activation, End, Instance, Phase, Ready, Step, Try},
+    instance::{Activation, Compensation, End, Instance, Phase, Ready, Step, Try},
     json::Json,
 };
 
@@ -32,6 +33,9 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
                 deadline: *deadline,
                 ..fresh(*task, *parent, raw_input, input, at)
             };
+            if instance.compensating.is_some() && *activation != ActivationId::ROOT {
+                compensate::entered(instance, *parent);
+            }
             enter(instance, *activation, entered);
         }
         Event::TaskSkipped { parent, task: _, next } => skip(instance, *parent, *next),
@@ -148,6 +152,11 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             };
             answer(instance, *activation, ready);
         }
+        Event::CompensationKept { activation: _, task, input } => {
+            instance.compensations.push(Compensation { task: *task, input: input.clone() });
+        }
+        Event::CompensationStarted { cause } => compensate::begin(instance, cause),
+        Event::CompensationFailed { error } => compensate::fail(instance, error),
     }
 }
 
@@ -374,6 +383,10 @@ fn remove_below(instance: &mut Instance, id: ActivationId) {
 fn end(instance: &mut Instance, at: Timestamp, end: End) {
     instance.ended = Some((at, end));
     instance.suspended = false;
+    instance.compensating = None;
+    if matches!(instance.ended, Some((_, End::Completed(_)))) {
+        instance.compensations.clear();
+    }
     instance.activations.clear();
     instance.ready.clear();
 }

@@ -63,6 +63,8 @@ pub enum Rejection {
     InstanceOpen,
     /// It is suspended: nothing begins, and timers wait.
     InstanceSuspended,
+    /// It was cancelled or has faulted, and undoes what it has done.
+    InstanceCompensating,
     /// There is nothing to resume.
     InstanceNotSuspended,
     /// No such step is open.
@@ -90,6 +92,7 @@ impl Rejection {
             Self::InstanceEnded => "instance-ended",
             Self::InstanceOpen => "instance-open",
             Self::InstanceSuspended => "instance-suspended",
+            Self::InstanceCompensating => "instance-compensating",
             Self::InstanceNotSuspended => "instance-not-suspended",
             Self::UnknownStep => "unknown-step",
             Self::StaleAttempt => "stale-attempt",
@@ -109,6 +112,7 @@ impl fmt::Display for Rejection {
             Self::InstanceEnded => "the instance has ended",
             Self::InstanceOpen => "the instance has not ended yet",
             Self::InstanceSuspended => "the instance is suspended",
+            Self::InstanceCompensating => "the instance already undoes what it has done",
             Self::InstanceNotSuspended => "the instance is not suspended",
             Self::UnknownStep => "no such step is open",
             Self::StaleAttempt => "the step is at another attempt",

@@ -3,6 +3,7 @@
 //! A decision first looks whether it may refuse, and only then records: each event is applied as it is recorded, so
 //! that the next one is decided on what is then true. All that expressions say goes into the events.
 
+mod compensate;
 mod enter;
 mod events;
 mod flow;
@@ -18,7 +19,7 @@ use crate::{
     command::{Command, Rejection, Timer},
     error::Error,
     evaluate::{Evaluator, Scope},
-    event::{Event, Report, Started},
+    event::{Cause, Event, Report, Started},
     id::{ActivationId, Attempt, Duration, InstanceId, TaskId, Timestamp},
     instance::{Activation, Instance, Phase},
     json::Json,
@@ -97,7 +98,12 @@ pub fn decide(
             expect_timer(decision.instance, activation, timer, now)?;
             decision.fire(activation, timer);
         }
-        Command::Cancel { reason } => decision.cancel(reason, false),
+        Command::Cancel { reason } => {
+            if decision.instance.compensating.is_some() {
+                return Err(Rejection::InstanceCompensating);
+            }
+            decision.cancel(reason, false);
+        }
         Command::Terminate { reason } => decision.cancel(reason, true),
         Command::Suspend { reason } => {
             if decision.instance.suspended {
@@ -312,7 +318,11 @@ impl<'a> Decision<'a> {
 
     fn cancel(&mut self, reason: Arc<str>, terminated: bool) {
         self.cancel_steps(ActivationId::ROOT);
-        self.record(Event::InstanceCancelled { reason, terminated });
+        if terminated || self.instance.compensations.is_empty() {
+            self.record(Event::InstanceCancelled { reason, terminated });
+        } else {
+            self.record(Event::CompensationStarted { cause: Cause::Cancelled(reason) });
+        }
     }
 
     /// The steps and children of an activation and of all inside it are no longer wanted.
@@ -354,6 +364,7 @@ fn size(event: &Event) -> usize {
         | Event::StepFailed { error, .. }
         | Event::ErrorCaught { error, .. }
         | Event::RetryScheduled { error, .. }
+        | Event::CompensationFailed { error }
         | Event::InstanceFaulted { error } => error.bytes(),
         Event::InstanceSuspended { reason } | Event::InstanceCancelled { reason, .. } => {
             reason.len()
@@ -368,7 +379,11 @@ fn size(event: &Event) -> usize {
                 + event.kind.len()
         }
         Event::ListenIterationEnded { output, context, .. } => output.len() + value(context),
-        Event::ChildStarted { input, .. } => input.len(),
+        Event::ChildStarted { input, .. } | Event::CompensationKept { input, .. } => input.len(),
+        Event::CompensationStarted { cause } => match cause {
+            Cause::Faulted(error) => error.bytes(),
+            Cause::Cancelled(reason) => reason.len(),
+        },
         Event::ChildEnded { result, .. } => match result {
             Ok(output) => output.len(),
             Err(error) => error.bytes(),

@@ -70,6 +70,9 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::InstanceFaulted { .. }
         | Event::InstanceCancelled { .. } => Some(Effect::End),
         Event::InstanceStarted(_)
+        | Event::CompensationKept { .. }
+        | Event::CompensationStarted { .. }
+        | Event::CompensationFailed { .. }
         | Event::TaskSkipped { .. }
         | Event::TaskCompleted { .. }
         | Event::TaskFaulted { .. }

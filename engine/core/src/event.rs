@@ -115,6 +115,22 @@ pub enum Event {
     ChildEnded { activation: ActivationId, result: Result<Json, Error> },
     /// Nobody waits for it any more.
     ChildCancelled { activation: ActivationId, child: InstanceId },
+    /// A task that is about to complete can be undone, by this list of tasks with this input.
+    CompensationKept { activation: ActivationId, task: TaskId, input: Json },
+    /// The instance is going to end as `cause` says, and what can be undone is undone before, the last first: each time a
+    /// task of the root is entered from now on, it is the next of them.
+    CompensationStarted { cause: Cause },
+    /// Something could not be undone; the others still are.
+    CompensationFailed { error: Error },
+}
+
+/// Why an instance undoes what it has done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// An error that nobody caught.
+    Faulted(Error),
+    /// Somebody asked for it, with this reason.
+    Cancelled(Arc<str>),
 }
 
 /// Where an event comes from.

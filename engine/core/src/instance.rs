@@ -12,7 +12,7 @@ use core::ops::Bound::{Excluded, Unbounded};
 use crate::{
     command::Timer,
     error::Error,
-    event::Started,
+    event::{Cause, Started},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
 };
@@ -47,6 +47,28 @@ pub struct Instance {
     pub events: u64,
     /// Places of the events from outside that it has taken, as far as they may come again.
     pub taken: BTreeSet<u64>,
+    /// What undoes what was done, in the order in which it was done.
+    pub compensations: Vec<Compensation>,
+    /// It undoes it. Boxed, because it is rare.
+    pub compensating: Option<Box<Compensating>>,
+}
+
+/// A task list that undoes a task which has completed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compensation {
+    /// The list.
+    pub task: TaskId,
+    /// An object with the `input` and the `output` of the task that it undoes.
+    pub input: Json,
+}
+
+/// How far an instance is that undoes what it has done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compensating {
+    /// How it ends after that.
+    pub cause: Cause,
+    /// What could not be undone, and why.
+    pub failed: Vec<Error>,
 }
 
 /// How an instance has ended.
@@ -253,6 +275,8 @@ impl Instance {
             ready: BTreeSet::new(),
             events: 1,
             taken: BTreeSet::new(),
+            compensations: Vec::new(),
+            compensating: None,
         }
     }
 

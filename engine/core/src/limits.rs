@@ -51,6 +51,16 @@ pub const STEP_BACKOFF_MS: u64 = 1_000;
 /// The longest wait between two attempts of one step, in milliseconds.
 pub const STEP_BACKOFF_MAX_MS: u64 = 60_000;
 
+/// Tasks that are kept to be undone in one instance, and bytes of their inputs and outputs when another one begins: the
+/// instance holds them until it ends.
+pub const COMPENSATIONS_MAX: usize = 10_000;
+pub const COMPENSATION_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Failures that the error of an instance tells which could not undo everything, and characters of each: its events have
+/// them all.
+pub const NOT_UNDONE_TOLD: usize = 5;
+pub const NOT_UNDONE_CHARS: usize = 200;
+
 /// Bytes of what a fork gathers from its branches, or a map from its items: nobody else bounds it, and forks of forks
 /// multiply it.
 pub const FORK_BYTES_MAX: usize = 8 * 1024 * 1024;

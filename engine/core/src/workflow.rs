@@ -96,6 +96,8 @@ pub struct Task {
     pub export_schema: Option<Schema>,
     /// `timeout.after`.
     pub timeout: Option<Expression>,
+    /// The list that undoes it, a [`Kind::Do`], once it has completed and the instance faults or is cancelled.
+    pub compensation: Option<TaskId>,
     /// Unless a case or a catch says otherwise.
     pub then: Then,
     /// Its raw input is that of the task around it, whatever the task before it gave.

@@ -160,6 +160,7 @@ pub(crate) fn plain(name: Arc<str>, pointer: &str) -> Task {
         export: None,
         export_schema: None,
         timeout: None,
+        compensation: None,
         then: Then::Continue,
         from_around: false,
         subject: None,

@@ -34,6 +34,8 @@ pub(crate) struct Tasks<'n> {
     pub namespace: String,
     /// Extensions extend what is compiled now: not what is their own.
     pub extending: bool,
+    /// What is compiled now undoes a task.
+    undoing: bool,
     /// The functions of the catalog, calls of them, and their bodies.
     pub catalog: &'n Catalog,
     pub called: Vec<Called<'n>>,
@@ -103,6 +105,7 @@ impl<'n> Tasks<'n> {
             calls: Vec::new(),
             namespace,
             extending: true,
+            undoing: false,
             catalog,
             called: Vec::new(),
             bodies: Bodies::default(),
@@ -259,7 +262,7 @@ impl<'n> Tasks<'n> {
         let known: Vec<&str> = own.iter().chain(&COMMON).copied().collect();
         if let Some(members) = self.builder.members(node, &format!("a `{kind}` task"), &known, &[])
         {
-            self.common(id, &members);
+            self.common(id, &members, pointer);
             if let Some(kind) = self.kind(id, kind, &members, pointer) {
                 self.drafts[index(id)].task.kind = kind;
             }
@@ -267,7 +270,7 @@ impl<'n> Tasks<'n> {
         id
     }
 
-    fn common(&mut self, id: TaskId, members: &Members<'n>) {
+    fn common(&mut self, id: TaskId, members: &Members<'n>, pointer: &str) {
         let condition = members.get("if").map(|node| self.builder.expression(node));
         let input = members.get("input").map(|node| self.input(node)).unwrap_or_default();
         let output =
@@ -275,8 +278,11 @@ impl<'n> Tasks<'n> {
         let export =
             members.get("export").map(|node| self.shaped(node, "export")).unwrap_or_default();
         let timeout = members.get("timeout").and_then(|node| self.timeout(node));
+        let mut compensation = None;
         if let Some(metadata) = members.get("metadata") {
             object(&mut self.builder, metadata, "metadata");
+            let place = format!("{pointer}/metadata/compensate");
+            compensation = metadata.get("compensate").map(|node| self.compensation(node, &place));
         }
         let then = members.get("then").map(|node| self.then(id, Slot::Then, node));
         let task = &mut self.drafts[index(id)].task;
@@ -285,7 +291,26 @@ impl<'n> Tasks<'n> {
         (task.output_schema, task.output) = output;
         (task.export_schema, task.export) = export;
         task.timeout = timeout;
+        task.compensation = compensation;
         task.then = then.unwrap_or(Then::Continue);
+    }
+
+    /// `metadata.compensate`: the list that undoes a task. It runs when all around it is gone.
+    fn compensation(&mut self, node: &'n Node, pointer: &str) -> TaskId {
+        let id = TaskId(u32::try_from(self.drafts.len()).unwrap_or(u32::MAX));
+        let task = plain(Arc::from("compensate"), pointer);
+        self.drafts.push(Draft { task, place: node.place, made: false });
+        if std::mem::replace(&mut self.undoing, true) {
+            let message = "what undoes a task is not undone itself";
+            let hint = "undo the whole with the task around it";
+            self.builder.sink.error_hint("nested-compensation", node.place, message, hint);
+        }
+        let variables = std::mem::take(&mut self.builder.variables);
+        let first = self.list(node, pointer, false);
+        self.builder.variables = variables;
+        self.undoing = false;
+        self.drafts[index(id)].task.kind = Kind::Do { first };
+        id
     }
 
     /// `input`.

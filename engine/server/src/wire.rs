@@ -12,7 +12,7 @@ use std::{
 use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, InstanceId, Json, Next, TaskId,
     Timestamp,
-    event::{Origin, Parent, Report, Started},
+    event::{Cause, Origin, Parent, Report, Started},
     workflow::{Hash, Name},
 };
 use baton_proto::v1::{self, event::Kind};
@@ -422,6 +422,17 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
             activation: activation.0,
             child: child.0.to_vec(),
         }),
+        Event::CompensationKept { activation, task, input } => {
+            Kind::CompensationKept(v1::CompensationKept {
+                activation: activation.0,
+                task: task.0,
+                input: Some(encode_json(input, large)),
+            })
+        }
+        Event::CompensationStarted { cause } => Kind::CompensationStarted(encode_cause(cause)),
+        Event::CompensationFailed { error } => {
+            Kind::CompensationFailed(v1::CompensationFailed { error: Some(encode_error(error)) })
+        }
     };
     v1::Event { kind: Some(kind) }
 }
@@ -588,5 +599,29 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             activation: activation(e.activation),
             child: instance_id(&e.child)?,
         },
+        Kind::CompensationKept(e) => Event::CompensationKept {
+            activation: activation(e.activation),
+            task: TaskId(e.task),
+            input: decode_json(e.input, large)?,
+        },
+        Kind::CompensationStarted(e) => Event::CompensationStarted { cause: decode_cause(e)? },
+        Kind::CompensationFailed(e) => Event::CompensationFailed { error: decode_error(e.error)? },
+    })
+}
+
+fn encode_cause(cause: &Cause) -> v1::CompensationStarted {
+    let cause = match cause {
+        Cause::Faulted(error) => v1::compensation_started::Cause::Faulted(encode_error(error)),
+        Cause::Cancelled(reason) => v1::compensation_started::Cause::Cancelled(reason.to_string()),
+    };
+    v1::CompensationStarted { cause: Some(cause) }
+}
+
+fn decode_cause(started: v1::CompensationStarted) -> Result<Cause, Error> {
+    Ok(match started.cause.ok_or(Error::Malformed("cause of a compensation"))? {
+        v1::compensation_started::Cause::Faulted(error) => {
+            Cause::Faulted(decode_error(Some(error))?)
+        }
+        v1::compensation_started::Cause::Cancelled(reason) => Cause::Cancelled(reason.into()),
     })
 }

@@ -17,4 +17,5 @@ mod secrets;
 mod steps;
 mod tampering;
 mod told;
+mod undoing;
 mod values;

@@ -33,6 +33,7 @@ impl Decision<'_> {
 
     fn begin(&mut self, id: ActivationId) -> Result<(), Error> {
         let task = self.task(id);
+        self.expect_compensable(task)?;
         let input = self.activation(id).input.clone();
         match &task.kind {
             Kind::Do { first } | Kind::Try { first, .. } => match first {
@@ -179,6 +180,10 @@ impl Decision<'_> {
 
     /// A list, step or timer is done: a loop goes round again, anything else completes.
     fn exit(&mut self, id: ActivationId) -> Result<(), Error> {
+        if id == ActivationId::ROOT && self.instance.compensating.is_some() {
+            self.compensate();
+            return Ok(());
+        }
         if let Kind::Listen(listen) = &self.task(id).kind {
             return self.heard(id, listen);
         }
@@ -246,9 +251,13 @@ impl Decision<'_> {
         if next != Next::End {
             self.expect_room(activation.parent, output)?;
         }
+        let undone_with = task.compensation.map(|_| output.clone());
         let output = transformed.or(raw);
         // `end` ends everything, and a race has losers.
         self.cancel_steps(if next == Next::End { ActivationId::ROOT } else { id });
+        if let Some(output) = undone_with {
+            self.keep_compensation(id, &output);
+        }
         self.record(Event::TaskCompleted { activation: id, output, context, next });
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Decision<'_> {
     pub(super) fn fault(&mut self, id: ActivationId, error: Error) {
         self.cancel_steps(id);
         if id == ActivationId::ROOT {
-            self.record(Event::InstanceFaulted { error });
+            self.fault_instance(error);
             return;
         }
         let event = match self.collected(id, &error) {

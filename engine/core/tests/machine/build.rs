@@ -22,6 +22,8 @@ pub(crate) struct Node {
     pub(crate) output_bytes_max: Option<u32>,
     pub(crate) export: Option<Term>,
     pub(crate) timeout_ms: Option<u64>,
+    /// What undoes it.
+    pub(crate) undo: Option<Vec<Node>>,
     pub(crate) then: Go,
     pub(crate) from_around: bool,
     /// By its number: the document is 0.
@@ -127,6 +129,7 @@ pub(crate) fn node(name: &str, what: What) -> Node {
         output_bytes_max: None,
         export: None,
         timeout_ms: None,
+        undo: None,
         then: Go::On,
         from_around: false,
         subject: None,
@@ -162,6 +165,7 @@ impl Building {
             export: self.term(node.export.as_ref()),
             export_schema: None,
             timeout: node.timeout_ms.map(|after| self.ms(after)),
+            compensation: None,
             then: Then::Continue,
             from_around: node.from_around,
             subject: node.subject.map(TaskId),
@@ -169,7 +173,10 @@ impl Building {
         };
         self.tasks.push(task);
         let kind = self.kind(&node.what);
+        let undo =
+            node.undo.as_ref().map(|undo| self.add(&self::node("undo", What::Do(undo.clone()))));
         self.tasks[id.0 as usize].kind = kind;
+        self.tasks[id.0 as usize].compensation = undo;
         id
     }
 

@@ -46,7 +46,7 @@ fn the_laws_hold_in_every_story() {
     let end = teller.expect("a thread can be started").join().expect("the runner catches panics");
     assert_eq!(end, Ok(()));
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 33, "the stories tell of every kind of event");
+    assert_eq!(seen.len(), 36, "the stories tell of every kind of event");
 }
 
 /// A start may be refused, and then there is no story.

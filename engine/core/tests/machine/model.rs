@@ -133,6 +133,11 @@ impl Asked {
             Event::InstanceCompleted { .. }
             | Event::InstanceFaulted { .. }
             | Event::InstanceCancelled { .. } => self.close(ActivationId::ROOT),
+            // Only the root remains, and its timeout is over.
+            Event::CompensationStarted { .. } => {
+                self.close_below(ActivationId::ROOT);
+                self.timers.remove(&(ActivationId::ROOT, Timer::Deadline));
+            }
             Event::EventPublished { activation } => {
                 self.emits.remove(activation);
                 self.answered(*activation);
@@ -157,6 +162,8 @@ impl Asked {
             | Event::ListenIterationEnded { .. }
             | Event::ChildStarted { .. }
             | Event::ChildCancelled { .. }
+            | Event::CompensationKept { .. }
+            | Event::CompensationFailed { .. }
             | Event::InstanceStarted(_)
             | Event::TaskSkipped { .. }
             | Event::StepCancelled { .. }

@@ -148,18 +148,23 @@ fn dress(what: impl Strategy<Value = What> + 'static) -> BoxedStrategy<Node> {
         option::weighted(0.1, term()),
     );
     let timeout = option::weighted(0.2, 0u64..3_000);
+    let undo = leaf().prop_map(|what| node("undoing", what));
+    let undo = option::weighted(0.2, vec(undo, 0..3));
     let schema = option::weighted(0.05, 1u32..60);
-    (what, terms, timeout, schema, (go(), prop::bool::weighted(0.1)))
-        .prop_map(|(what, (condition, input, output, export), timeout_ms, most, after)| Node {
-            condition,
-            input,
-            output,
-            export,
-            timeout_ms,
-            output_bytes_max: most,
-            then: after.0,
-            from_around: after.1,
-            ..node("task", what)
+    (what, terms, (timeout, undo), schema, (go(), prop::bool::weighted(0.1)))
+        .prop_map(|(what, (condition, input, output, export), (timeout_ms, undo), most, after)| {
+            Node {
+                condition,
+                input,
+                output,
+                export,
+                timeout_ms,
+                undo,
+                output_bytes_max: most,
+                then: after.0,
+                from_around: after.1,
+                ..node("task", what)
+            }
         })
         .boxed()
 }

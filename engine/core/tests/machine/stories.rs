@@ -8,3 +8,4 @@ mod forks;
 mod maps;
 mod steps;
 mod timers;
+mod undoing;

@@ -63,6 +63,8 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         activations: BTreeMap::new(),
         ready: BTreeSet::new(),
         events: 0,
+        compensations: Vec::new(),
+        compensating: None,
     }
 }
 

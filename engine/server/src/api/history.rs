@@ -111,11 +111,14 @@ impl Teller {
             Kind::ChildStarted(e) => e.activation,
             Kind::ChildEnded(e) => e.activation,
             Kind::ChildCancelled(e) => e.activation,
+            Kind::CompensationKept(e) => e.activation,
             Kind::InstanceSuspended(_)
             | Kind::InstanceResumed(_)
             | Kind::InstanceCompleted(_)
             | Kind::InstanceFaulted(_)
-            | Kind::InstanceCancelled(_) => return None,
+            | Kind::InstanceCancelled(_)
+            | Kind::CompensationStarted(_)
+            | Kind::CompensationFailed(_) => return None,
         };
         // Number 0 is the document itself: what concerns it concerns the instance.
         self.tasks.get(&activation).copied().filter(|task| *task != 0)

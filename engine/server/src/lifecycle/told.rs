@@ -136,6 +136,8 @@ impl<'a, F: Fn(TaskId) -> Option<&'a Task>> Telling<'_, F> {
             Event::ErrorCaught { activation, .. } | Event::RetryScheduled { activation, .. } => {
                 self.below(*activation);
             }
+            // It goes on with what undoes the rest.
+            Event::CompensationStarted { .. } => self.all_but(None, &Phase::Cancelled),
             Event::InstanceSuspended { .. } => {
                 self.all_but(None, &Phase::Suspended);
                 self.workflow(Phase::Suspended);
@@ -185,7 +187,9 @@ impl<'a, F: Fn(TaskId) -> Option<&'a Task>> Telling<'_, F> {
             | Event::ListenIterationEnded { .. }
             | Event::ChildStarted { .. }
             | Event::ChildEnded { .. }
-            | Event::ChildCancelled { .. } => {}
+            | Event::ChildCancelled { .. }
+            | Event::CompensationKept { .. }
+            | Event::CompensationFailed { .. } => {}
         }
     }
 

@@ -7,15 +7,17 @@ use std::{
 
 use baton_core::{
     ActivationId, Attempt, Instance, Json, TaskId, Timestamp,
-    instance::{Activation, End, Listening, Mapping, Phase, Ready, Step, Try},
+    instance::{
+        Activation, Compensating, Compensation, End, Listening, Mapping, Phase, Ready, Step, Try,
+    },
 };
 use baton_proto::v1::{self, phase_state::Kind as PhaseKind, ready_state::Kind as ReadyKind};
 use prost::Message;
 
 use super::{
-    Error, LargeValues, at, decode_error, decode_json, decode_map, decode_optional, decode_started,
-    encode_error, encode_json, encode_map, encode_optional, encode_started, instance_id, ms,
-    split_array,
+    Error, LargeValues, at, decode_cause, decode_error, decode_json, decode_map, decode_optional,
+    decode_started, encode_cause, encode_error, encode_json, encode_map, encode_optional,
+    encode_started, instance_id, ms, split_array,
 };
 
 pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
@@ -49,6 +51,18 @@ pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
             .collect(),
         events: instance.events,
         taken: instance.taken.iter().copied().collect(),
+        compensations: instance
+            .compensations
+            .iter()
+            .map(|kept| v1::CompensationState {
+                task: kept.task.0,
+                input: Some(encode_json(&kept.input, large)),
+            })
+            .collect(),
+        compensating: instance.compensating.as_ref().map(|compensating| v1::CompensatingState {
+            cause: Some(encode_cause(&compensating.cause)),
+            failed: compensating.failed.iter().map(encode_error).collect(),
+        }),
     }
     .encode_to_vec()
 }
@@ -93,7 +107,22 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
         ready,
         events: state.events,
         taken: state.taken.into_iter().collect(),
+        compensations: state
+            .compensations
+            .into_iter()
+            .map(|kept| {
+                let input = decode_json(kept.input, large)?;
+                Ok(Compensation { task: TaskId(kept.task), input })
+            })
+            .collect::<Result<_, Error>>()?,
+        compensating: state.compensating.map(decode_compensating).transpose()?,
     })
+}
+
+fn decode_compensating(state: v1::CompensatingState) -> Result<Box<Compensating>, Error> {
+    let cause = decode_cause(state.cause.ok_or(Error::Malformed("cause of a compensation"))?)?;
+    let failed = state.failed.into_iter().map(|error| decode_error(Some(error)));
+    Ok(Box::new(Compensating { cause, failed: failed.collect::<Result<_, _>>()? }))
 }
 
 fn encode_activation(

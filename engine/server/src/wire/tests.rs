@@ -5,7 +5,7 @@ use std::sync::Arc;
 use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId,
     Timestamp,
-    event::{Origin, Parent, Report, Started},
+    event::{Cause, Origin, Parent, Report, Started},
     workflow::{Hash, Name},
 };
 
@@ -168,8 +168,16 @@ fn story() -> Vec<Event> {
             error: error(),
             output: json("{\"error\":1}"),
         },
+        Event::CompensationKept {
+            activation: ActivationId(6),
+            task: TaskId(9),
+            input: json("{\"input\":1,\"output\":2}"),
+        },
         Event::InstanceSuspended { reason: "look".into() },
         Event::InstanceResumed,
+        Event::CompensationStarted { cause: Cause::Faulted(error()) },
+        Event::CompensationFailed { error: error() },
+        Event::CompensationStarted { cause: Cause::Cancelled("enough".into()) },
         Event::InstanceCancelled { reason: "enough".into(), terminated: true },
         Event::InstanceRerun { task: TaskId(2), input: json("{}"), context: json("null") },
         Event::InstanceFaulted { error: error() },
