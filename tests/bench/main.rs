@@ -1,8 +1,11 @@
-//! Measures Baton: its speed against a bare loop on the same broker, and how much one process holds.
+//! Measures Baton: its speed against a bare loop on the same broker, what the language costs, and how much one process
+//! holds.
 
 mod bare;
 mod ceiling;
+mod deploy;
 mod engine;
+mod language;
 mod load;
 mod meter;
 mod report;
@@ -28,6 +31,8 @@ struct Arguments {
 enum What {
     /// Speed against the bare loop, into target/bench.json
     Speed(speed::Arguments),
+    /// What the language costs, into target/bench-language.json
+    Language,
     /// 100,000 waiting instances, into target/bench-scale.json
     Scale(scale::Arguments),
 }
@@ -38,6 +43,7 @@ async fn main() -> Result<ExitCode> {
     logs.with_writer(std::io::stderr).with_ansi(false).init();
     let cleared = match Arguments::parse().what {
         What::Speed(arguments) => speed::run(&arguments).await?,
+        What::Language => language::run().await?,
         What::Scale(arguments) => scale::run(&arguments).await?,
     };
     Ok(if cleared { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("baton-cli", &["baton-core", "baton-dsl", "baton-proto"]),
     ("baton-worker", &["baton-proto"]),
     ("baton-standard", &["baton-worker"]),
-    ("baton-tests", &["baton-core", "baton-proto", "baton-server", "baton-worker"]),
+    ("baton-tests", &["baton-core", "baton-dsl", "baton-proto", "baton-server", "baton-worker"]),
 ];
 
 /// What the pure state machine may use of others', and what may test it.
