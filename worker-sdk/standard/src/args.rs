@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use baton_standard::{Function, GrpcTls, Hosts, Pattern, Processes, Settings};
+use baton_standard::{Function, GrpcTls, Hosts, Lookup, Pattern, Processes, Resolve, Settings};
 use baton_worker::{Credentials, Options, Secrets};
 use clap::{Args, Parser};
 
@@ -110,6 +110,15 @@ struct CallArguments {
     /// Calls may also reach loopback, private and link-local addresses.
     #[arg(long, env = "BATON_STANDARD_ALLOW_PRIVATE")]
     allow_private: bool,
+    /// HOST=ADDRESS: where a host is, instead of looking its name up; with :PORT for calls that name no port. Whether it
+    /// may be called is another matter. May be given several times.
+    #[arg(
+        long,
+        env = "BATON_STANDARD_RESOLVE",
+        value_delimiter = ',',
+        value_name = "HOST=ADDRESS"
+    )]
+    resolve: Vec<Resolve>,
     /// How long a connection may take to come about, in milliseconds.
     #[arg(long, env = "BATON_STANDARD_CONNECT_TIMEOUT_MS", value_name = "MS", default_value = "10000", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     connect_timeout_ms: u64,
@@ -179,6 +188,7 @@ impl Arguments {
             response_bytes_max: calls.response_bytes_max as usize,
             grpc_tls: calls.grpc_tls,
             processes: programs.into_processes(),
+            lookup: Lookup::system().with(calls.resolve),
             ..Settings::new(serve)
         };
         (department, options, settings)

@@ -1,6 +1,6 @@
 //! Sends one HTTP request to where it may go, and reads its answer up to a bound.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use baton_worker::{Failure, Outcome};
 use bytes::Bytes;
@@ -151,8 +151,7 @@ impl Resolve for Resolver {
         let (lookup, reach) = (self.lookup.clone(), self.reach);
         Box::pin(async move {
             let addresses = lookup.addresses(name.as_str().to_owned(), reach).await?;
-            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
-            Ok(Box::new(addresses) as Addrs)
+            Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }

@@ -1,16 +1,28 @@
 //! Looks names up, and lets no connection be made to an address that its name may not lead to.
 
-use std::{fmt, io, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use url::Host;
 
-use crate::hosts::{Hosts, Reach, is_public};
+use crate::{
+    hosts::{Hosts, Reach, bare, is_public},
+    resolve::Resolve,
+};
 
 /// How a name becomes addresses. What it gives is checked and then connected to; a name is never looked up again in
 /// between, so that it cannot change its mind.
 #[derive(Clone)]
-pub struct Lookup(Arc<LookUp>);
+pub struct Lookup {
+    look_up: Arc<LookUp>,
+    /// Names that are not looked up.
+    known: Arc<BTreeMap<String, SocketAddr>>,
+}
 
 type LookUp = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync;
 
@@ -43,14 +55,28 @@ impl Lookup {
     where
         Fut: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
     {
-        Self(Arc::new(move |name| Box::pin(look_up(name))))
+        let look_up: Arc<LookUp> = Arc::new(move |name| Box::pin(look_up(name)));
+        Self { look_up, known: Arc::default() }
     }
 
-    /// The addresses of a name. One that may not be connected to spoils them all: a name for both kinds is either a
-    /// mistake or an attack.
-    pub(crate) async fn addresses(&self, name: String, reach: Reach) -> io::Result<Vec<IpAddr>> {
-        let addresses = (self.0)(name.clone()).await?;
-        if reach == Reach::Public && !addresses.iter().all(|address| is_public(*address)) {
+    /// These names lead where it is said here, and are not looked up.
+    pub fn with(self, known: impl IntoIterator<Item = Resolve>) -> Self {
+        let known = known.into_iter().map(|Resolve { host, address }| (host, address));
+        Self { known: Arc::new(known.collect()), ..self }
+    }
+
+    /// The addresses of a name; port 0 is the one that the call names. One that may not be connected to spoils them all: a
+    /// name for both kinds is either a mistake or an attack.
+    pub(crate) async fn addresses(
+        &self,
+        name: String,
+        reach: Reach,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let addresses = match self.known.get(bare(&name)) {
+            Some(address) => vec![*address],
+            None => (self.look_up)(name.clone()).await?.into_iter().map(any_port).collect(),
+        };
+        if reach == Reach::Public && !addresses.iter().all(|address| is_public(address.ip())) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused::Address(name)));
         }
         Ok(addresses)
@@ -90,17 +116,21 @@ impl Guard {
         &self,
         host: &Host<&str>,
         reach: Reach,
-    ) -> io::Result<Vec<IpAddr>> {
+    ) -> io::Result<Vec<SocketAddr>> {
         match host {
             Host::Domain(name) => self.lookup.addresses((*name).to_owned(), reach).await,
-            Host::Ipv4(address) => Ok(vec![IpAddr::V4(*address)]),
-            Host::Ipv6(address) => Ok(vec![IpAddr::V6(*address)]),
+            Host::Ipv4(address) => Ok(vec![any_port(IpAddr::V4(*address))]),
+            Host::Ipv6(address) => Ok(vec![any_port(IpAddr::V6(*address))]),
         }
     }
 
     pub(crate) fn lookup(&self) -> Lookup {
         self.lookup.clone()
     }
+}
+
+fn any_port(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, 0)
 }
 
 /// Whether an error comes from a refused address, however deep.
@@ -137,7 +167,8 @@ mod tests {
         let guard = Guard::new(Hosts::default(), lookup);
         let host = Host::Domain("rebind.test");
         let reach = guard.admit(&host, 80).unwrap();
-        assert_eq!(guard.addresses(&host, reach).await.unwrap(), [IpAddr::from([8, 8, 8, 8])]);
+        let found = guard.addresses(&host, reach).await.unwrap();
+        assert_eq!(found, [SocketAddr::from(([8, 8, 8, 8], 0))]);
         let error = guard.addresses(&host, reach).await.unwrap_err();
         assert!(matches!(refusal(&error), Some(Refused::Address(name)) if name == "rebind.test"));
     }
@@ -148,6 +179,21 @@ mod tests {
         let lookup = Lookup::new(move |_| std::future::ready(Ok(both.clone())));
         assert!(lookup.addresses("both.test".into(), Reach::Public).await.is_err());
         assert_eq!(lookup.addresses("both.test".into(), Reach::Anywhere).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_address_is_said_is_not_looked_up_and_is_judged_all_the_same() {
+        let known = "Ledger.test=10.0.0.7:8443".parse().unwrap();
+        let lookup = Lookup::new(|_| std::future::ready(Err(io::ErrorKind::NotFound.into())));
+        let lookup = lookup.with([known]);
+        for name in ["ledger.test", "ledger.test."] {
+            let found = lookup.addresses(name.into(), Reach::Anywhere).await.unwrap();
+            assert_eq!(found, [SocketAddr::from(([10, 0, 0, 7], 8443))]);
+            let error = lookup.addresses(name.into(), Reach::Public).await.unwrap_err();
+            assert!(matches!(refusal(&error), Some(Refused::Address(refused)) if refused == name));
+        }
+        let other = lookup.addresses("other.test".into(), Reach::Anywhere).await.unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl FromStr for Pattern {
 }
 
 /// Without the brackets of an IPv6 address and the dot of an absolute name.
-fn bare(host: &str) -> &str {
+pub(crate) fn bare(host: &str) -> &str {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }

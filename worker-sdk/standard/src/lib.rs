@@ -18,6 +18,7 @@ mod limits;
 mod oauth2;
 mod openapi;
 mod process;
+mod resolve;
 mod run;
 mod script;
 mod settings;
@@ -36,6 +37,7 @@ use crate::{
 pub use crate::{
     guard::Lookup,
     hosts::{Hosts, Pattern},
+    resolve::Resolve,
     settings::{Function, GrpcTls, Processes, Settings},
 };
 

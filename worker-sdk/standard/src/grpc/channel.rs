@@ -1,6 +1,6 @@
 //! Connections for gRPC: guarded like those for HTTP, and kept for a while.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use baton_worker::{Failure, Outcome};
 use hyper_util::rt::TokioIo;
@@ -17,12 +17,13 @@ use crate::{
     limits::DOCUMENT_AGE_MAX,
 };
 
+/// By URI, and whether the workflow says the port: without it the settings may.
 #[derive(Default)]
-pub(crate) struct Channels(Cache<String, Channel>);
+pub(crate) struct Channels(Cache<(String, bool), Channel>);
 
 impl Channels {
     pub(super) async fn get(&self, net: &Net, host: &str, port: Option<u16>) -> Outcome<Channel> {
-        let port = port.unwrap_or(443);
+        let (named, port) = (port.is_some(), port.unwrap_or(443));
         let host = Host::parse(host).map_err(|error| {
             Fault::Input.because(format_args!("the service's host cannot be used: {error}"))
         })?;
@@ -33,11 +34,12 @@ impl Channels {
         };
         let scheme = if secure { "https" } else { "http" };
         let uri = format!("{scheme}://{host}:{port}");
-        if let Some(channel) = self.0.get(&uri) {
+        let key = (uri.clone(), named);
+        if let Some(channel) = self.0.get(&key) {
             return Ok(channel);
         }
         let mut endpoint =
-            Endpoint::from_shared(uri.clone()).map_err(|error| Fault::Input.because(error))?;
+            Endpoint::from_shared(uri).map_err(|error| Fault::Input.because(error))?;
         if secure {
             let tls = ClientTlsConfig::new().with_native_roots();
             endpoint = endpoint.tls_config(tls).map_err(|error| failure(&error))?;
@@ -46,17 +48,17 @@ impl Channels {
         let endpoint = endpoint.connect_timeout(net.settings.connect_timeout);
         let connector = tower::service_fn(move |_| {
             let (guard, host) = (guard.clone(), host.clone());
-            async move { connect(&guard, &host, port).await.map(TokioIo::new) }
+            async move { connect(&guard, &host, port, named).await.map(TokioIo::new) }
         });
         let channel =
             endpoint.connect_with_connector(connector).await.map_err(|error| failure(&error))?;
-        self.0.keep(uri, channel.clone(), DOCUMENT_AGE_MAX);
+        self.0.keep(key, channel.clone(), DOCUMENT_AGE_MAX);
         Ok(channel)
     }
 }
 
-/// To one of the addresses that were checked, and to no other.
-async fn connect(guard: &Guard, host: &Host, port: u16) -> io::Result<TcpStream> {
+/// To one of the addresses that were checked, and to no other. `named`: the workflow says the port.
+async fn connect(guard: &Guard, host: &Host, port: u16, named: bool) -> io::Result<TcpStream> {
     let host = match host {
         Host::Domain(name) => Host::Domain(name.as_str()),
         Host::Ipv4(address) => Host::Ipv4(*address),
@@ -66,7 +68,12 @@ async fn connect(guard: &Guard, host: &Host, port: u16) -> io::Result<TcpStream>
     let reach =
         reach.map_err(|refused| io::Error::new(io::ErrorKind::PermissionDenied, refused))?;
     let addresses = guard.addresses(&host, reach).await?;
-    let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port));
+    let addresses = addresses.into_iter().map(|mut address| {
+        if named || address.port() == 0 {
+            address.set_port(port);
+        }
+        address
+    });
     let stream = TcpStream::connect(&*addresses.collect::<Vec<_>>()).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

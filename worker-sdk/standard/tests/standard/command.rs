@@ -19,6 +19,7 @@ fn help_tells_every_option_with_its_variable_and_examples() {
         ("--secrets", "BATON_SECRETS_DIR"),
         ("--allow-host", "BATON_STANDARD_ALLOW_HOST"),
         ("--allow-private", "BATON_STANDARD_ALLOW_PRIVATE"),
+        ("--resolve", "BATON_STANDARD_RESOLVE"),
         ("--timeout-ms", "BATON_STANDARD_TIMEOUT_MS"),
         ("--program-timeout-ms", "BATON_STANDARD_PROGRAM_TIMEOUT_MS"),
         ("--container-client", "BATON_STANDARD_CONTAINER_CLIENT"),
@@ -37,6 +38,7 @@ fn settings_that_cannot_be_right_are_refused() {
         &[][..],
         &["--department", "finance", "--serve", "magic"],
         &["--department", "finance", "--allow-host", "https://host"],
+        &["--department", "finance", "--resolve", "host"],
         &["--department", "finance", "--timeout-ms", "0"],
         &["--department", "finance", "--nats-password", "x"],
     ] {

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, task};
 
 use axum::{Router, http, routing::get};
+use baton_standard::{GrpcTls, Lookup, Settings};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -10,7 +11,7 @@ use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{Code, Request, Response, Status, body::Body, server};
 use tonic_prost::ProstCodec;
 
-use super::{call, failure, service::Service, told, worker};
+use super::{call, failure, service::Service, settings, told, worker, worker_with};
 
 const PROTO: &str = r#"
 syntax = "proto3";
@@ -217,4 +218,19 @@ async fn what_the_description_does_not_have_is_refused() {
         let (kind, title, ..) = told(&failure);
         assert_eq!((kind, title), wanted, "{pointer}: {}", failure.detail);
     }
+}
+
+#[tokio::test]
+async fn a_service_is_where_the_settings_say() {
+    let (documents, at) = (documents().await, greeter().await);
+    let known = format!("greeter.test={at}").parse().unwrap();
+    let lookup = Lookup::system().with([known]);
+    let hosts = [&*documents.host(), "greeter.test"];
+    let worker = worker_with(Settings { lookup, grpc_tls: GrpcTls::Never, ..settings(&hosts) });
+    let mut call_of = input(&documents, at, "Hello", &json!({"name": "Ann"}));
+    call_of["service"] = json!({"name": "test.v1.Greeter", "host": "greeter.test"});
+    assert_eq!(call(&worker, "grpc", call_of.clone()).await["text"], "Ann 0");
+    // A port that the workflow says is the one; there is nobody at this one, and the connection above is not taken for it.
+    call_of["service"]["port"] = json!(443);
+    assert_eq!(failure(&worker, "grpc", call_of).await.title, "unreachable");
 }

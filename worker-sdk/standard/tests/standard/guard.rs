@@ -1,8 +1,11 @@
 //! Calls reach what they may and nothing else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io::ErrorKind,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use baton_standard::{Lookup, Settings};
@@ -101,4 +104,26 @@ async fn with_permission_everything_near_is_reached() {
     settings.hosts.private = true;
     let input = json!({"method": "get", "endpoint": {"uri": service.url("/echo/x")}});
     assert_eq!(call(&worker_with(settings), "http", input).await["uri"], "/echo/x");
+}
+
+#[tokio::test]
+async fn a_host_is_where_the_settings_say() {
+    let service = Service::start(echoing()).await;
+    let with = |hosts: &[&str], port: u16| {
+        let known = format!("ledger.test=127.0.0.1:{port}").parse().unwrap();
+        let lookup = Lookup::new(|_| std::future::ready(Err(ErrorKind::NotFound.into())));
+        worker_with(Settings { lookup: lookup.with([known]), ..settings(hosts) })
+    };
+    let input = |port: &str| json!({"method": "get", "endpoint": {"uri": format!("http://ledger.test{port}/echo/x")}});
+    let port = service.address.port();
+    let worker = with(&["ledger.test"], port);
+    assert_eq!(call(&worker, "http", input("")).await["headers"]["host"], "ledger.test");
+    // A port that the call names is the one.
+    let named = format!(":{port}");
+    let worker = with(&[&format!("ledger.test{named}")], 1);
+    let answer = call(&worker, "http", input(&named)).await;
+    assert_eq!(answer["headers"]["host"], format!("ledger.test{named}"));
+    // That it is known where a host is does not say that it may be called.
+    let refused = failure(&with(&[], port), "http", input("")).await;
+    assert_eq!(refused.title, "address-refused");
 }
