@@ -1,6 +1,5 @@
 //! The conformance run: the language's own test kit, our scenarios and the examples, against a real engine.
 
-mod calls;
 mod examples;
 mod history;
 mod matrix;
@@ -10,6 +9,7 @@ mod scene;
 mod stage;
 mod steps;
 mod stories;
+mod tls;
 mod web;
 mod yaml;
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use baton_tests::{Api, DEADLINE, Setup, World};
 
-use crate::calls::Calls;
 use crate::web::Web;
 
 /// Cheap to clone; each scenario holds one.
@@ -21,7 +20,6 @@ pub(crate) struct Stage {
 struct Props {
     /// How many workflows were deployed.
     deployed: AtomicU32,
-    calls: Calls,
     web: Web,
 }
 
@@ -29,13 +27,14 @@ impl Stage {
     /// Starts everything and waits until it is there.
     pub(crate) async fn raise() -> Result<Self> {
         let arguments = vec!["--lifecycle-events=all".to_owned()];
-        let world = World::begin(Setup { arguments, ..Setup::default() }).await?;
-        let web = Web::open().await?;
-        // The standard worker takes this one's place, with the same table of hosts.
-        let calls = Calls::open(&world.cluster.nats.url(), web.hosts())?;
+        let mut world = World::begin(Setup { arguments, ..Setup::default() }).await?;
+        let web = Web::open(world.cluster.folder()).await?;
+        let given = web.for_worker();
+        let given = given.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>();
+        world.cluster.worker("baton-standard", "standard-1", &given)?;
         world.api.served(&["default.http", "default.openapi"], DEADLINE).await?;
         let api = world.api.clone();
-        let props = Props { deployed: AtomicU32::new(0), calls, web };
+        let props = Props { deployed: AtomicU32::new(0), web };
         Ok(Self { api, world: Arc::new(world), props: Arc::new(props) })
     }
 
@@ -45,9 +44,8 @@ impl Stage {
         let told = baton_tests::lifecycle::read(&world.cluster.nats).await?;
         baton_tests::lifecycle::expect_whole(&told)?;
         let props = Arc::into_inner(props).context("a scenario still holds the stage")?;
-        props.calls.close().await?;
-        props.web.close().await?;
-        Arc::into_inner(world).context("a scenario still holds the world")?.end().await
+        Arc::into_inner(world).context("a scenario still holds the world")?.end().await?;
+        props.web.close().await
     }
 
     /// The worker whose functions a scenario can hold.

@@ -1,42 +1,59 @@
 //! The public services that scenarios call, answered here: a pet store and an echo.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::Listener as _;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The hosts that it stands for: the first two are those of the language's conformance kit.
-const HOSTS: [&str; 3] = ["petstore.swagger.io", "httpbin.org", "echo.example.com"];
+use crate::tls::TlsListener;
+
+/// The hosts that it stands for: those of the language's conformance kit.
+const HOSTS: [&str; 2] = ["petstore.swagger.io", "httpbin.org"];
+
+/// Hosts that scenarios call and that are away.
+const AWAY: [&str; 2] = ["nobody.example.com", "login.example.com"];
 
 /// A server on loopback.
 #[derive(Debug)]
 pub(crate) struct Web {
-    address: String,
+    address: SocketAddr,
+    /// Whoever signed its certificate.
+    authority: PathBuf,
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Web {
-    pub(crate) async fn open() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a free port")?;
-        let address = listener.local_addr()?.to_string();
+    pub(crate) async fn open(folder: &Path) -> Result<Self> {
+        let (listener, authority) = TlsListener::bind(&HOSTS, folder).await?;
+        let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let served = axum::serve(listener, Router::new().fallback(answer));
         let task = served.with_graceful_shutdown(stop.clone().cancelled_owned());
-        Ok(Self { address, stop, task: tokio::spawn(task.into_future()) })
+        Ok(Self { address, authority, stop, task: tokio::spawn(task.into_future()) })
     }
 
-    /// Which public host is answered at which address.
-    pub(crate) fn hosts(&self) -> Vec<(String, String)> {
-        HOSTS.iter().map(|host| ((*host).to_owned(), self.address.clone())).collect()
+    /// Settings with which a standard worker finds the hosts here, believes that it is them, and calls no others.
+    pub(crate) fn for_worker(&self) -> [(&'static str, String); 5] {
+        let here = HOSTS.iter().map(|host| format!("{host}={}", self.address));
+        // Nobody listens on the port that is reserved for multiplexing.
+        let away = AWAY.iter().map(|host| format!("{host}=127.0.0.1:1"));
+        [
+            ("BATON_DEPARTMENT", "default".to_owned()),
+            ("BATON_STANDARD_SERVE", "http,openapi".to_owned()),
+            ("BATON_STANDARD_ALLOW_HOST", [HOSTS, AWAY].concat().join(",")),
+            ("BATON_STANDARD_RESOLVE", here.chain(away).collect::<Vec<_>>().join(",")),
+            ("SSL_CERT_FILE", self.authority.display().to_string()),
+        ]
     }
 
     pub(crate) async fn close(self) -> Result<()> {
