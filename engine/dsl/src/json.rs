@@ -335,6 +335,27 @@ fn skip(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
+/// Whether a value is nested so deep that whoever reads it as a tree may run out of stack.
+pub(crate) fn is_too_deep(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = skip(bytes, at) - 1,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > limits::JSON_DEPTH_MAX {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
 /// What a JSON string stands for; `inside` is the text between the quotes.
 pub(crate) fn unescape(inside: &str) -> Cow<'_, str> {
     if !inside.contains('\\') {

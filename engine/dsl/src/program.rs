@@ -89,6 +89,10 @@ impl Evaluator for Turn<'_> {
                 for segment in segments {
                     fill(segment, &view, &mut out).map_err(failed)?;
                 }
+                if json::is_too_deep(&out) {
+                    let most = limits::JSON_DEPTH_MAX;
+                    return Err(failed(format!("the result is nested more than {most} deep")));
+                }
                 Ok(Json::from_text(out))
             }
         }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
 use baton_core::{Json, Scope, Timestamp};
 use jaq_json::Val;
 
-use crate::{jq::Root, json, meter::Meter, program::Program};
+use crate::{jq::Root, json, limits, meter::Meter, program::Program};
 
 pub(crate) struct View<'a> {
     scope: &'a Scope<'a>,
@@ -64,6 +64,10 @@ impl<'a> View<'a> {
         // Reading takes some 20 ns a byte where values are small.
         if !self.meter.pay(1 + text.len() as u64) {
             return Err("the expression takes too much work".into());
+        }
+        // jaq goes as deep as the text does: what a loop wraps again and again would end the process.
+        if json::is_too_deep(text) {
+            return Err(format!("a value is nested more than {} deep", limits::JSON_DEPTH_MAX));
         }
         let value =
             jaq_json::read::parse_single(text.as_bytes()).map_err(|error| error.to_string())?;

@@ -318,3 +318,24 @@ fn a_program_may_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Program>();
 }
+
+#[test]
+fn a_value_that_was_wrapped_again_and_again_is_not_looked_at() {
+    // No door lets it in, but a loop can make it: the output of each pass, put into an object or an array.
+    let deep = |levels: usize| "{\"a\":".repeat(levels) + "1" + &"}".repeat(levels);
+    let look = " { n: '${ length }' }";
+    assert_eq!(&*set(look, &deep(128)).unwrap(), "{\"n\":1}");
+    for levels in [129, 50_000] {
+        let error = set(look, &deep(levels)).unwrap_err();
+        assert!(error.detail.unwrap().contains("nested more than 128 deep"));
+    }
+}
+
+#[test]
+fn a_template_makes_no_value_that_is_nested_too_deep() {
+    let deep = |levels: usize| "[".repeat(levels) + "\"]}\\\"\"" + &"]".repeat(levels);
+    let wrap = " { a: '${ . }' }";
+    assert!(set(wrap, &deep(127)).is_ok());
+    let error = set(wrap, &deep(128)).unwrap_err();
+    assert!(error.detail.unwrap().contains("nested more than 128 deep"));
+}
