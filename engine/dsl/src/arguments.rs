@@ -9,7 +9,7 @@ use baton_core::{
     Workflow,
     workflow::{Function, Kind},
 };
-use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 
 use crate::{
     builder::inside,
@@ -52,7 +52,7 @@ pub fn check_arguments(
         let taken = known.entry(function).or_insert_with(|| match offer(function) {
             Offer::None => None,
             Offer::Anything => Some(None),
-            Offer::Schema(text) => Some(validator(&text)),
+            Offer::Schema(text) => Some(compiled(&text)),
         });
         let Some(schema) = taken else {
             sink.warn(
@@ -75,55 +75,21 @@ pub fn check_arguments(
     located(sink, Some(&tree))
 }
 
-/// `None` when the worker's schema is no schema, which is its worker's business, or could take for ever.
-fn validator(text: &str) -> Option<Validator> {
-    let schema = tree::parse(text, &mut Sink::default())?;
-    if !is_bounded(&schema) {
-        return None;
-    }
-    schema::compile(&schema).ok()
-}
-
-/// Definitions that refer to definitions may double the work each time: whoever announces a function must not be able
-/// to hold up those who deploy a workflow that calls it. So only the schema itself may refer, and only to `$defs`.
-fn is_bounded(schema: &Node) -> bool {
-    const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
-    let Value::Object(members) = &schema.value else { return true };
-    members.iter().all(|member| match member.key.as_str() {
-        key if DEFINITIONS.contains(&key) => refers_at_most(&member.value, &|_| false),
-        "$id" => true,
-        "$ref" => member.value.as_str().is_some_and(is_definition),
-        _ => refers_at_most(&member.value, &is_definition),
-    })
-}
-
-fn is_definition(reference: &str) -> bool {
-    reference.starts_with("#/$defs/") || reference.starts_with("#/definitions/")
-}
-
-/// Whether all references below are allowed, and none is relative to anything but the whole.
-fn refers_at_most(node: &Node, allowed: &dyn Fn(&str) -> bool) -> bool {
-    match &node.value {
-        Value::Object(members) => members.iter().all(|member| match member.key.as_str() {
-            "$ref" => member.value.as_str().is_none_or(allowed),
-            "$dynamicRef" | "$recursiveRef" | "$id" => false,
-            _ => refers_at_most(&member.value, allowed),
-        }),
-        Value::Array(items) => items.iter().all(|item| refers_at_most(item, allowed)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
+/// `None` when the worker's schema is no schema, which is its worker's business.
+fn compiled(text: &str) -> Option<schema::Schema> {
+    schema::compile(&tree::parse(text, &mut Sink::default())?, &mut 0).ok()
 }
 
 fn mismatches(
     with: &Node,
     function: &Function,
-    validator: &Validator,
+    schema: &schema::Schema,
     loose: bool,
     sink: &mut Sink,
 ) {
     let mut open = BTreeSet::new();
     let value = literal(with, "", loose, &mut open);
-    for error in validator.iter_errors(&value) {
+    for error in schema.errors(&value) {
         let pointer = error.instance_path().as_str();
         if is_certain(&error, pointer, &open) {
             let place = with.at(pointer).unwrap_or(with).place;

@@ -6,7 +6,6 @@ use baton_core::{
     Json,
     workflow::{Expression, Schema},
 };
-use jsonschema::Validator;
 
 use crate::{
     diagnostic::{Place, Sink},
@@ -22,7 +21,9 @@ use crate::{
 pub(crate) struct Builder {
     pub sink: Sink,
     pub codes: Vec<Code>,
-    pub schemas: Vec<Validator>,
+    pub schemas: Vec<schema::Schema>,
+    /// In these schemas.
+    pub patterns: usize,
     pub matchers: Vec<Matcher>,
     /// How many were compiled so far.
     pub(crate) expressions: usize,
@@ -45,6 +46,7 @@ impl Builder {
             sink,
             codes: Vec::new(),
             schemas: Vec::new(),
+            patterns: 0,
             matchers: Vec::new(),
             expressions: 0,
             loose: false,
@@ -217,7 +219,7 @@ impl Builder {
             );
         }
         let document = self.required(&members, "document")?;
-        match schema::compile(document) {
+        match schema::compile(document, &mut self.patterns) {
             Ok(schema) => {
                 self.schemas.push(schema);
                 Some(Schema(u32::try_from(self.schemas.len() - 1).unwrap_or(u32::MAX)))

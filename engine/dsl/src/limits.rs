@@ -43,6 +43,20 @@ pub(crate) const WORK_TIME_PER_UNIT: Duration = Duration::from_nanos(12);
 /// microseconds between two payments.
 pub(crate) const WORK_UNTIMED: u64 = 10_000;
 
+/// Units of work, of some 10 ns, that checking a value against a schema may take, and as many again to say what does not
+/// match: some 10 ms each, for nothing else of the partition is decided meanwhile.
+pub(crate) const CHECK_WORK_MAX: u64 = 1_000_000;
+
+/// Schemas inside each other while a value is checked, those of the levels of the value together: the validator
+/// recurses, on a stack of 2 MB, and three times as many were measured to fit.
+pub(crate) const CHECK_DEPTH_MAX: usize = 1_000;
+
+/// Bytes of a compiled `pattern` in a schema.
+pub(crate) const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Patterns in the schemas of a document: each takes up to some milliseconds to compile.
+pub(crate) const SCHEMA_PATTERNS_MAX: usize = 1_000;
+
 /// Collections inside each other in a JSON value: readers and writers recurse.
 pub(crate) const JSON_DEPTH_MAX: usize = 128;
 

@@ -7,7 +7,6 @@ use baton_core::{
     error::Standard,
     workflow::{self, Expression, Name, Read, Schema},
 };
-use jsonschema::Validator;
 
 use crate::{
     duration,
@@ -26,7 +25,7 @@ use crate::{
 /// What the expressions and schemas of one workflow compile to. Owns everything, so share it in an [`Arc`].
 pub struct Program {
     pub(crate) codes: Vec<Code>,
-    pub(crate) schemas: Vec<Validator>,
+    pub(crate) schemas: Vec<schema::Schema>,
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) times: Vec<Times>,
     /// The document as JSON: `$workflow.definition`.
@@ -241,7 +240,7 @@ impl Evaluator for Turn<'_> {
         let Some(compiled) = self.program.schemas.get(schema.0 as usize) else {
             return Err(unknown());
         };
-        schema::check(compiled, value).map_err(|problem| {
+        compiled.check(value, &self.meter).map_err(|problem| {
             Error::standard(Standard::Validation, "The value does not match its schema", &problem)
         })
     }
