@@ -54,11 +54,13 @@ pub(crate) fn parse(source: &str, sink: &mut Sink) -> Option<Node> {
                 }
             }
             Err(error) => {
-                sink.error(
-                    "syntax",
-                    place(*error.marker(), false),
-                    format!("not YAML or JSON: {}", error.info()),
-                );
+                let at = place(*error.marker(), false);
+                // The parser looks ahead, and may see too many brackets before the first of them has come here.
+                if error.info().contains("recursion limit") {
+                    too_deep(at, sink);
+                } else {
+                    sink.error("syntax", at, format!("not YAML or JSON: {}", error.info()));
+                }
                 return None;
             }
         }
@@ -67,6 +69,10 @@ pub(crate) fn parse(source: &str, sink: &mut Sink) -> Option<Node> {
         sink.error("syntax", Place::START, "the document is empty");
     }
     reader.root
+}
+
+fn too_deep(at: Place, sink: &mut Sink) {
+    sink.error("too-deep", at, format!("nested more than {} deep", limits::SOURCE_DEPTH_MAX));
 }
 
 fn place(marker: Marker, key: bool) -> Place {
@@ -140,11 +146,7 @@ impl Reader {
             return false;
         }
         if self.open.len() >= limits::SOURCE_DEPTH_MAX {
-            sink.error(
-                "too-deep",
-                at,
-                format!("nested more than {} deep", limits::SOURCE_DEPTH_MAX),
-            );
+            too_deep(at, sink);
             return false;
         }
         self.open.push(open);
