@@ -25,6 +25,7 @@ use crate::{
     limits,
     measure::depth,
     meter::{Metered, Run, natives},
+    pieces::{Pieces, take_apart},
     refine::{Refiner, SECRETS},
     view::View,
 };
@@ -37,14 +38,22 @@ pub(crate) struct Jq {
 
 enum Code {
     /// A path of plain keys is read from the text.
-    Path {
-        root: Root,
-        keys: Vec<String>,
-    },
+    Path(Source),
+    /// Its members are written one after the other. Each key is there as JSON.
+    Object(Vec<(String, Code)>),
     Filter {
         filter: Box<Filter<Metered>>,
-        variables: Vec<Root>,
+        variables: Vec<Source>,
+        /// It sees `.` and not only its variables.
+        whole: bool,
     },
+}
+
+/// A plain path.
+#[derive(Clone, Debug)]
+struct Source {
+    root: Root,
+    keys: Vec<String>,
 }
 
 /// What a path or a variable begins with.
@@ -99,8 +108,8 @@ pub(crate) struct Known<'k> {
 }
 
 /// Compiles an expression; gives the secrets that it mentions, too.
-pub(crate) fn compile(
-    source: &str,
+pub(crate) fn compile<'s>(
+    source: &'s str,
     Known { variables, secrets }: Known<'_>,
 ) -> Result<(Jq, BTreeSet<String>), Vec<Problem>> {
     let source = source.trim();
@@ -117,12 +126,9 @@ pub(crate) fn compile(
         )]);
     }
     let name: String = source.chars().take(60).collect();
-    if let Some((root, keys)) = plain_path(&term)
-        && (root == "." || variables.contains(root))
-        && root != SECRETS
-    {
-        let keys: Vec<String> = keys.into_iter().map(ToOwned::to_owned).collect();
-        let code = Code::Path { root: to_root(root, source), keys };
+    let known = |term: &Term<&'s str>| known_path(term, variables);
+    if let Some(pieces) = take_apart(&term, &known) {
+        let code = put_together(pieces, source)?;
         return Ok((Jq { code, source: name }, BTreeSet::new()));
     }
     let mut refiner = Refiner::new(variables, secrets);
@@ -132,8 +138,47 @@ pub(crate) fn compile(
     }
     let Refiner { mentioned, definitions, secrets, .. } = refiner;
     let filter = build(term, definitions.into_values(), &mentioned)?;
-    let variables = mentioned.iter().map(|name| to_root(name, source)).collect();
-    Ok((Jq { code: Code::Filter { filter: Box::new(filter), variables }, source: name }, secrets))
+    let variables = mentioned.iter().map(|name| to_source(name, &[], source)).collect();
+    let code = Code::Filter { filter: Box::new(filter), variables, whole: true };
+    Ok((Jq { code, source: name }, secrets))
+}
+
+fn put_together<'s>(pieces: Pieces<'s>, source: &'s str) -> Result<Code, Vec<Problem>> {
+    match pieces {
+        Pieces::Path((root, keys)) => Ok(Code::Path(to_source(root, &keys, source))),
+        Pieces::Object(members) => {
+            let members = members
+                .into_iter()
+                .map(|(key, pieces)| Ok((json::string(key), put_together(pieces, source)?)));
+            Ok(Code::Object(members.collect::<Result<_, Vec<Problem>>>()?))
+        }
+        Pieces::Filter { term, variables } => {
+            let names: BTreeSet<String> =
+                variables.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let none = BTreeSet::new();
+            let mut refiner = Refiner::new(&names, &none);
+            let term = refiner.term(term);
+            if !refiner.problems.is_empty() {
+                return Err(refiner.problems);
+            }
+            let Refiner { mentioned, definitions, .. } = refiner;
+            let filter = build(term, definitions.into_values(), &mentioned)?;
+            let of = |name: &String| variables.iter().find(|(variable, _)| variable == name);
+            let sources = mentioned.iter().filter_map(of);
+            let variables =
+                sources.map(|(_, (root, keys))| to_source(root, keys, source)).collect();
+            Ok(Code::Filter { filter: Box::new(filter), variables, whole: false })
+        }
+    }
+}
+
+/// A plain path whose beginning is known.
+fn known_path<'t>(
+    term: &Term<&'t str>,
+    variables: &BTreeSet<String>,
+) -> Option<(&'t str, Vec<&'t str>)> {
+    plain_path(term)
+        .filter(|(root, _)| *root == "." || variables.contains(*root) && *root != SECRETS)
 }
 
 fn parse(source: &str) -> Result<Term<&str>, Problem> {
@@ -189,7 +234,7 @@ fn load_error(errors: &load::Errors<&str, ()>) -> String {
 
 /// `.a.b` or `$x.a."b c"`.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the other terms of jq are no plain paths")]
-fn plain_path<'t>(term: &'t Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
+fn plain_path<'t>(term: &Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
     match term {
         Term::Id => Some((".", Vec::new())),
         Term::Var(name) => Some((name, Vec::new())),
@@ -208,6 +253,11 @@ fn plain_path<'t>(term: &'t Term<&'t str>) -> Option<(&'t str, Vec<&'t str>)> {
         }
         _ => None,
     }
+}
+
+fn to_source(root: &str, keys: &[&str], source: &str) -> Source {
+    let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    Source { root: to_root(root, source), keys }
 }
 
 fn to_root(name: &str, source: &str) -> Root {
@@ -232,19 +282,12 @@ fn may_see_definition(name: &str, source: &str) -> bool {
 
 impl Jq {
     pub(crate) fn sees_only_its_value(&self) -> bool {
-        match &self.code {
-            Code::Path { root, .. } => *root == Root::Value,
-            Code::Filter { variables, .. } => variables.is_empty(),
-        }
+        self.code.sources().iter().all(|source| source.root == Root::Value)
     }
 
     /// The names of the variables that it mentions, without their `$`, and whether it may look at their `definition`.
     pub(crate) fn mentions(&self) -> Vec<(&str, bool)> {
-        let roots = match &self.code {
-            Code::Path { root, .. } => std::slice::from_ref(root),
-            Code::Filter { variables, .. } => variables.as_slice(),
-        };
-        let names = roots.iter().filter_map(|root| match root {
+        let names = self.code.sources().into_iter().filter_map(|source| match &source.root {
             Root::Value => None,
             Root::Variable { name, definition } => Some((name.as_str(), *definition)),
         });
@@ -252,17 +295,76 @@ impl Jq {
     }
 
     pub(crate) fn run<'a>(&self, view: &View<'a>) -> Result<Output<'a>, String> {
-        let result = match &self.code {
-            Code::Path { root, keys } => follow(root, keys, view),
+        let result = self.code.run(view);
+        result.map_err(|problem| format!("`{}`: {}", self.source, shorten(&problem)))
+    }
+}
+
+impl Code {
+    fn sources(&self) -> Vec<&Source> {
+        match self {
+            Self::Path(source) => vec![source],
+            Self::Object(members) => members.iter().flat_map(|(_, code)| code.sources()).collect(),
+            Self::Filter { variables, .. } => variables.iter().collect(),
+        }
+    }
+
+    fn run<'a>(&self, view: &View<'a>) -> Result<Output<'a>, String> {
+        match self {
+            Self::Path(source) => follow(source, view),
+            Self::Object(members) => {
+                let mut out = String::new();
+                write_object(members, view, &mut out)?;
+                if json::is_too_deep(&out) {
+                    return Err(too_deep());
+                }
+                Ok(Output::New(out))
+            }
             // jq's library is not ours: what panics in it must not end a partition.
-            Code::Filter { filter, variables } => {
-                catch_unwind(AssertUnwindSafe(|| interpret(filter, variables, view)))
+            Self::Filter { filter, variables, whole } => {
+                let run = || interpret(filter, variables, *whole, view);
+                catch_unwind(AssertUnwindSafe(run))
                     .unwrap_or_else(|_| Err("the expression cannot be evaluated".into()))
                     .map(Output::New)
             }
-        };
-        result.map_err(|problem| format!("`{}`: {}", self.source, shorten(&problem)))
+        }
     }
+}
+
+fn write_object(
+    members: &[(String, Code)],
+    view: &View<'_>,
+    out: &mut String,
+) -> Result<(), String> {
+    out.push('{');
+    for (i, (key, code)) in members.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        out.push_str(key);
+        out.push(':');
+        match code {
+            Code::Object(members) => write_object(members, view, out)?,
+            Code::Path(_) | Code::Filter { .. } => match code.run(view)? {
+                Output::New(text) => out.push_str(&text),
+                Output::Whole(json) => json::write_compact(json, out),
+                Output::Part(text) => json::write_compact(&text, out),
+            },
+        }
+        if out.len() > limits::RESULT_BYTES_MAX {
+            return Err(too_large());
+        }
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn too_large() -> String {
+    format!("the result is over {} bytes", limits::RESULT_BYTES_MAX)
+}
+
+fn too_deep() -> String {
+    format!("the result is nested more than {} deep", limits::JSON_DEPTH_MAX)
 }
 
 /// Its own words may quote data.
@@ -281,7 +383,7 @@ impl fmt::Write for Short {
     }
 }
 
-fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a>, String> {
+fn follow<'a>(Source { root, keys }: &Source, view: &View<'a>) -> Result<Output<'a>, String> {
     let whole = view.text(root);
     let bytes = whole.as_ref().map_or_else(|built| built.len(), |json| json.len());
     if !view.meter.pay(1 + bytes as u64 / 16) {
@@ -320,13 +422,21 @@ fn follow<'a>(root: &Root, keys: &[String], view: &View<'a>) -> Result<Output<'a
 
 fn interpret(
     filter: &Filter<Metered>,
-    variables: &[Root],
+    variables: &[Source],
+    whole: bool,
     view: &View<'_>,
 ) -> Result<String, String> {
     let meter = view.meter;
-    let values = variables.iter().map(|root| view.value(root)).collect::<Result<Vec<_>, _>>()?;
+    let values = variables.iter().map(|source| {
+        if source.keys.is_empty() {
+            return view.value(&source.root);
+        }
+        view.read(follow(source, view)?.text())
+    });
+    let values = values.collect::<Result<Vec<_>, _>>()?;
     let context = Ctx::<Metered>::new(Run { lut: &filter.lut, meter }, Vars::new(values));
-    let mut outputs = filter.id.run((context, view.value(&Root::Value)?)).map(unwrap_valr);
+    let input = if whole { view.value(&Root::Value)? } else { Val::Null };
+    let mut outputs = filter.id.run((context, input)).map(unwrap_valr);
     let first = outputs.next();
     let more = first.is_some() && outputs.next().is_some();
     if meter.empty.get() {
@@ -353,7 +463,7 @@ fn interpret(
 
 fn write(value: &Val, depth: usize, out: &mut String) -> Result<(), String> {
     if depth > limits::JSON_DEPTH_MAX {
-        return Err(format!("the result is nested more than {} deep", limits::JSON_DEPTH_MAX));
+        return Err(too_deep());
     }
     match value {
         Val::Null => out.push_str("null"),
@@ -402,7 +512,7 @@ fn write(value: &Val, depth: usize, out: &mut String) -> Result<(), String> {
         }
     }
     if out.len() > limits::RESULT_BYTES_MAX {
-        return Err(format!("the result is over {} bytes", limits::RESULT_BYTES_MAX));
+        return Err(too_large());
     }
     Ok(())
 }

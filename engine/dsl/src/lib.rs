@@ -28,6 +28,7 @@ mod matcher;
 mod measure;
 mod meter;
 mod misspelt;
+mod pieces;
 mod program;
 mod refine;
 mod retry;

@@ -5,6 +5,7 @@ use regex::Regex;
 use crate::{
     jq::{Jq, Output},
     json::{self, Shape},
+    meter::Meter,
     view::View,
 };
 
@@ -29,9 +30,10 @@ impl Matcher {
     pub(crate) fn fits(
         &self,
         event: &str,
+        meter: &Meter,
         holds: &mut impl FnMut(&Jq, &str) -> Option<String>,
     ) -> bool {
-        has(&self.attributes, event, holds)
+        has(&self.attributes, event, meter, holds)
     }
 
     /// The one type that its events have, when the author names it.
@@ -44,24 +46,32 @@ impl Matcher {
 fn has(
     members: &[(String, Test)],
     object: &str,
+    meter: &Meter,
     holds: &mut impl FnMut(&Jq, &str) -> Option<String>,
 ) -> bool {
     json::shape(object) == Shape::Object
-        && members
-            .iter()
-            .all(|(key, test)| passes(test, json::member(object, key).unwrap_or("null"), holds))
+        && members.iter().all(|(key, test)| {
+            passes(test, json::member(object, key).unwrap_or("null"), meter, holds)
+        })
 }
 
-fn passes(test: &Test, value: &str, holds: &mut impl FnMut(&Jq, &str) -> Option<String>) -> bool {
+fn passes(
+    test: &Test,
+    value: &str,
+    meter: &Meter,
+    holds: &mut impl FnMut(&Jq, &str) -> Option<String>,
+) -> bool {
     match test {
         Test::Equals(wanted) => *wanted == compact(value),
-        Test::Fits(regex) => json::as_string(value).is_some_and(|text| regex.is_match(&text)),
+        Test::Fits(regex) => json::as_string(value).is_some_and(|text| {
+            meter.pay_pattern(regex.as_str().as_bytes(), text.len() as u64) && regex.is_match(&text)
+        }),
         Test::Gives(jq) => holds(jq, value).is_some_and(|given| match given.as_str() {
             "true" => true,
             "false" | "null" => false,
             given => given == compact(value),
         }),
-        Test::Has(members) => has(members, value, holds),
+        Test::Has(members) => has(members, value, meter, holds),
     }
 }
 

@@ -116,6 +116,13 @@ impl Meter {
         now.saturating_sub(began) <= most
     }
 
+    /// Pays for matching a regular expression against so many bytes of text.
+    pub(crate) fn pay_pattern(&self, pattern: &[u8], bytes: u64) -> bool {
+        let states = lists::pattern_states(pattern);
+        let work = states.saturating_add(bytes.saturating_mul(states) / 8);
+        self.pay(work.saturating_add(bytes))
+    }
+
     /// Pays for calling a filter, with what the interpreter does around it.
     fn pay_call(&self, units: u64) -> bool {
         self.pay(units.saturating_add(CALL_UNITS))
@@ -245,10 +252,8 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
         (PATTERN, v(1), |mut cv| {
             let pattern = cv.0.pop_var();
             let meter = cv.0.data().meter;
-            let states =
-                if let Val::TStr(pattern) = &pattern { lists::pattern_states(pattern) } else { 1 };
-            let work = states.saturating_add(long(&cv.1).saturating_mul(states) / 8);
-            done(meter, meter.pay(work.saturating_add(long(&cv.1))), cv.1)
+            let pattern = if let Val::TStr(pattern) = &pattern { &pattern[..] } else { &[] };
+            done(meter, meter.pay_pattern(pattern, long(&cv.1)), cv.1)
         }),
         (TIMES, v(2), |mut cv| {
             let right = cv.0.pop_var();

@@ -175,7 +175,7 @@ impl Evaluator for Turn<'_> {
 
     fn matches(&self, matcher: workflow::Matcher, scope: &Scope<'_>) -> bool {
         let Some(matcher) = self.program.matchers.get(matcher.0 as usize) else { return false };
-        matcher.fits(scope.value, &mut |jq, value| {
+        matcher.fits(scope.value, &self.meter, &mut |jq, value| {
             let value = Json::from_text(value);
             let scope = Scope { value: &value, ..*scope };
             matcher::ask(jq, &View::new(&scope, self.program, &self.meter))

@@ -61,6 +61,13 @@ impl<'a> View<'a> {
             Ok(json) => json.as_str(),
             Err(built) => built,
         };
+        let value = self.read(text)?;
+        self.parsed.borrow_mut().push((root.clone(), value.clone()));
+        Ok(value)
+    }
+
+    /// Pays for reading a text as jq's value.
+    pub(crate) fn read(&self, text: &str) -> Result<Val, String> {
         // Reading takes some 20 ns a byte where values are small.
         if !self.meter.pay(1 + text.len() as u64) {
             return Err("the expression takes too much work".into());
@@ -69,10 +76,7 @@ impl<'a> View<'a> {
         if json::is_too_deep(text) {
             return Err(format!("a value is nested more than {} deep", limits::JSON_DEPTH_MAX));
         }
-        let value =
-            jaq_json::read::parse_single(text.as_bytes()).map_err(|error| error.to_string())?;
-        self.parsed.borrow_mut().push((root.clone(), value.clone()));
-        Ok(value)
+        jaq_json::read::parse_single(text.as_bytes()).map_err(|error| error.to_string())
     }
 
     /// A placeholder for each secret; expressions reach only those that they name.

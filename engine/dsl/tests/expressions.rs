@@ -155,6 +155,40 @@ fn variables_are_there() {
 }
 
 #[test]
+fn what_only_puts_paths_together_gives_what_jq_gives() {
+    let given = |jq: &str| {
+        let quoted = jq.replace('\'', "''");
+        let given = set(&format!(" {{ v: '${{ {quoted} }}' }}"), INPUT);
+        given.map(|json| json.to_string()).map_err(|error| error.kind.to_string())
+    };
+    for jq in [
+        ".amount + 1",
+        "-.amount",
+        ".amount * .lines[0].n",
+        ".supplier + \": \" + .supplier",
+        "\"\\(.supplier) owes \\(.amount), \\($item.n)\\t\\u00e9\"",
+        "\"\\(.lines) \\(.nothing) \\(.missing.deeper)\"",
+        ".amount > $item.n",
+        ".lines == .lines",
+        ".missing == null",
+        "{ all: ., a: .amount, i: $input.supplier, \"b c\": 1, d: { e: .lines, f: \"\\(.e)\" } }",
+        "{ a: 1, a: 2 }",
+        "{ a: .amount } + { b: .e, a: .big }",
+        "$context + { seen: .lines }",
+        "{ a: (.amount + .amount), n: null, t: true, s: \"\", m: -1, o: {} }",
+        "{ a: $workflow.id, t: $task.name, r: $runtime.name }",
+        // Errors are errors.
+        ".supplier + 1",
+        ".amount.x + 1",
+        "{ a: .amount.x }",
+        "\"\\(.supplier.x)\"",
+        "{ a: (1 / 0) }",
+    ] {
+        assert_eq!(given(jq), given(&format!("{jq} | .")), "{jq}");
+    }
+}
+
+#[test]
 fn failures_are_errors_of_the_workflow() {
     fails(".amount.x", "cannot index number");
     fails("(.amount | tostring) + 1", "cannot calculate");
