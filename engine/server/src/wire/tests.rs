@@ -1,5 +1,7 @@
 //! What is written is what is read, whatever it holds.
 
+mod broken;
+
 use std::sync::Arc;
 
 use baton_core::{
