@@ -87,6 +87,15 @@ impl Output<'_> {
         }
     }
 
+    /// Compact.
+    pub(crate) fn write_into(&self, out: &mut String) {
+        match self {
+            Self::New(text) => out.push_str(text),
+            Self::Whole(json) => json::write_compact(json, out),
+            Self::Part(text) => json::write_compact(text, out),
+        }
+    }
+
     pub(crate) fn into_json(self) -> Json {
         match self {
             Self::Whole(json) => json.clone(),
@@ -131,16 +140,32 @@ pub(crate) fn compile<'s>(
         let code = put_together(pieces, source)?;
         return Ok((Jq { code, source: name }, BTreeSet::new()));
     }
+    let Refined { filter, mentioned, secrets } = refine(term, variables, secrets)?;
+    let variables = mentioned.iter().map(|name| to_source(name, &[], source)).collect();
+    let code = Code::Filter { filter, variables, whole: true };
+    Ok((Jq { code, source: name }, secrets))
+}
+
+struct Refined {
+    filter: Box<Filter<Metered>>,
+    /// The variables of the filter.
+    mentioned: BTreeSet<String>,
+    secrets: BTreeSet<String>,
+}
+
+fn refine(
+    term: Term<&str>,
+    variables: &BTreeSet<String>,
+    secrets: &BTreeSet<String>,
+) -> Result<Refined, Vec<Problem>> {
     let mut refiner = Refiner::new(variables, secrets);
     let term = refiner.term(term);
     if !refiner.problems.is_empty() {
         return Err(refiner.problems);
     }
     let Refiner { mentioned, definitions, secrets, .. } = refiner;
-    let filter = build(term, definitions.into_values(), &mentioned)?;
-    let variables = mentioned.iter().map(|name| to_source(name, &[], source)).collect();
-    let code = Code::Filter { filter: Box::new(filter), variables, whole: true };
-    Ok((Jq { code, source: name }, secrets))
+    let filter = Box::new(build(term, definitions.into_values(), &mentioned)?);
+    Ok(Refined { filter, mentioned, secrets })
 }
 
 fn put_together<'s>(pieces: Pieces<'s>, source: &'s str) -> Result<Code, Vec<Problem>> {
@@ -155,19 +180,12 @@ fn put_together<'s>(pieces: Pieces<'s>, source: &'s str) -> Result<Code, Vec<Pro
         Pieces::Filter { term, variables } => {
             let names: BTreeSet<String> =
                 variables.iter().map(|(name, _)| (*name).to_owned()).collect();
-            let none = BTreeSet::new();
-            let mut refiner = Refiner::new(&names, &none);
-            let term = refiner.term(term);
-            if !refiner.problems.is_empty() {
-                return Err(refiner.problems);
-            }
-            let Refiner { mentioned, definitions, .. } = refiner;
-            let filter = build(term, definitions.into_values(), &mentioned)?;
+            let Refined { filter, mentioned, .. } = refine(term, &names, &BTreeSet::new())?;
             let of = |name: &String| variables.iter().find(|(variable, _)| variable == name);
             let sources = mentioned.iter().filter_map(of);
             let variables =
                 sources.map(|(_, (root, keys))| to_source(root, keys, source)).collect();
-            Ok(Code::Filter { filter: Box::new(filter), variables, whole: false })
+            Ok(Code::Filter { filter, variables, whole: false })
         }
     }
 }
@@ -345,11 +363,7 @@ fn write_object(
         out.push(':');
         match code {
             Code::Object(members) => write_object(members, view, out)?,
-            Code::Path(_) | Code::Filter { .. } => match code.run(view)? {
-                Output::New(text) => out.push_str(&text),
-                Output::Whole(json) => json::write_compact(json, out),
-                Output::Part(text) => json::write_compact(&text, out),
-            },
+            Code::Path(_) | Code::Filter { .. } => code.run(view)?.write_into(out),
         }
         if out.len() > limits::RESULT_BYTES_MAX {
             return Err(too_large());
@@ -359,11 +373,11 @@ fn write_object(
     Ok(())
 }
 
-fn too_large() -> String {
+pub(crate) fn too_large() -> String {
     format!("the result is over {} bytes", limits::RESULT_BYTES_MAX)
 }
 
-fn too_deep() -> String {
+pub(crate) fn too_deep() -> String {
     format!("the result is nested more than {} deep", limits::JSON_DEPTH_MAX)
 }
 

@@ -123,11 +123,6 @@ impl Meter {
         self.pay(work.saturating_add(bytes))
     }
 
-    /// Pays for calling a filter, with what the interpreter does around it.
-    fn pay_call(&self, units: u64) -> bool {
-        self.pay(units.saturating_add(CALL_UNITS))
-    }
-
     /// Pays for a whole value.
     pub(crate) fn weigh(&self, value: &Val) -> bool {
         self.weigh_at(value, 0)
@@ -154,7 +149,7 @@ impl Meter {
     }
 }
 
-/// What the interpreter takes from one filter of the meter to the next, in most expressions.
+/// What calling a filter takes, with what the interpreter does from one filter of the meter to the next, in most expressions.
 const CALL_UNITS: u64 = 10;
 
 /// A string longer than any result may be costs more than there is.
@@ -194,7 +189,7 @@ pub(crate) const TIMES: &str = "%times";
 
 fn done<'a>(meter: &Meter, paid: bool, value: Val) -> jaq_core::ValXs<'a, Val> {
     let result: ValX<'a, Val> =
-        if paid && meter.pay_call(0) { Ok(value) } else { Err(empty().into()) };
+        if paid && meter.pay(CALL_UNITS) { Ok(value) } else { Err(empty().into()) };
     box_once(result)
 }
 
@@ -274,7 +269,7 @@ fn paying<D: for<'a> DataT<V<'a> = Val, Data<'a> = Run<'a>>>() -> Box<[Filter<Ru
                 }
                 _ => meter.weigh(&left) && meter.weigh(&right),
             };
-            if !paid || !meter.pay_call(0) {
+            if !paid || !meter.pay(CALL_UNITS) {
                 return box_once(Err(empty().into()));
             }
             box_once((left * right).map_err(Into::into))

@@ -74,12 +74,7 @@ fn lift<'s>(
         Term::BinOp(left, op @ (BinaryOp::Math(_) | BinaryOp::Cmp(_)), right) => {
             let left = lift(left, plain_path, variables)?;
             let right = lift(right, plain_path, variables)?;
-            let op = match op {
-                BinaryOp::Math(math) => BinaryOp::Math(*math),
-                BinaryOp::Cmp(cmp) => BinaryOp::Cmp(*cmp),
-                _ => return None,
-            };
-            Some(Term::BinOp(Box::new(left), op, Box::new(right)))
+            Some(Term::BinOp(Box::new(left), op.clone(), Box::new(right)))
         }
         Term::Neg(inner) => Some(Term::Neg(Box::new(lift(inner, plain_path, variables)?))),
         Term::Str(None, parts) => {

@@ -10,7 +10,7 @@ use baton_core::{
 
 use crate::{
     duration,
-    jq::{Jq, Output},
+    jq::{self, Jq, Output},
     json::{self, Shape},
     limits,
     matcher::{self, Matcher},
@@ -89,8 +89,7 @@ impl Evaluator for Turn<'_> {
                     fill(segment, &view, &mut out).map_err(failed)?;
                 }
                 if json::is_too_deep(&out) {
-                    let most = limits::JSON_DEPTH_MAX;
-                    return Err(failed(format!("the result is nested more than {most} deep")));
+                    return Err(failed(jq::too_deep()));
                 }
                 Ok(Json::from_text(out))
             }
@@ -376,9 +375,9 @@ fn cloud_event(described: &str, defaults: &EventDefaults) -> Result<Json, String
 fn fill(segment: &Segment, view: &View<'_>, out: &mut String) -> Result<(), String> {
     match segment {
         Segment::Text(text) => out.push_str(text),
-        Segment::Jq(jq) => put(&jq.run(view)?, out),
+        Segment::Jq(jq) => jq.run(view)?.write_into(out),
         Segment::Loose(jq, literal) => match jq.run(view) {
-            Ok(output) => put(&output, out),
+            Ok(output) => output.write_into(out),
             Err(_) => out.push_str(literal),
         },
         Segment::Uri(template) => json::write_string(&template.expand(view.input())?, out),
@@ -401,17 +400,9 @@ fn fill(segment: &Segment, view: &View<'_>, out: &mut String) -> Result<(), Stri
         }
     }
     if out.len() > limits::RESULT_BYTES_MAX {
-        return Err(format!("the result is over {} bytes", limits::RESULT_BYTES_MAX));
+        return Err(jq::too_large());
     }
     Ok(())
-}
-
-fn put(output: &Output<'_>, out: &mut String) {
-    match output {
-        Output::New(text) => out.push_str(text),
-        Output::Whole(json) => json::write_compact(json, out),
-        Output::Part(text) => json::write_compact(text, out),
-    }
 }
 
 fn compact(text: &str) -> Json {

@@ -297,9 +297,7 @@ impl<'n> Tasks<'n> {
 
     /// `metadata.compensate`: the list that undoes a task. It runs when all around it is gone.
     fn compensation(&mut self, node: &'n Node, pointer: &str) -> TaskId {
-        let id = TaskId(u32::try_from(self.drafts.len()).unwrap_or(u32::MAX));
-        let task = plain(Arc::from("compensate"), pointer);
-        self.drafts.push(Draft { task, place: node.place, made: false });
+        let id = self.made("compensate", pointer, node.place);
         if std::mem::replace(&mut self.undoing, true) {
             let message = "what undoes a task is not undone itself";
             let hint = "undo the whole with the task around it";

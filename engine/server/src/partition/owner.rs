@@ -263,9 +263,15 @@ impl Owner {
                 () = feed.beyond(seen.saturating_sub(1)), if gathering && self.giving.is_none() && !self.catching_up.is_empty() => self.catch_up().await?,
                 () = std::future::ready(()), if gathering && self.giving.is_some() => self.give_events().await?,
                 () = feed.beyond(seen), if gathering && self.catching_up.is_empty() => self.give_events().await?,
-                () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => self.go_on().await?,
+                () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => {
+                    let next = self.unfinished.pop_front();
+                    self.go_on(next).await?;
+                }
                 () = tokio::time::sleep_until(quiet_at.min(heavy_at)), if gathering && !self.heavy.is_empty() => {
-                    self.go_on_heavily().await?;
+                    // First whatever this task has woken.
+                    tokio::task::yield_now().await;
+                    let next = self.heavy.pop_front();
+                    self.go_on(next).await?;
                     heavy_at = Instant::now() + limits::HEAVY_AFTER_MAX;
                 }
                 _ = tick.tick() => {
@@ -484,25 +490,13 @@ impl Owner {
     }
 
     /// One decision more for an instance that has work left.
-    async fn go_on(&mut self) -> Result<(), Exit> {
-        if let Some(id) = self.unfinished.pop_front()
+    async fn go_on(&mut self, id: Option<InstanceId>) -> Result<(), Exit> {
+        if let Some(id) = id
             && self.resident(id).await?.is_some()
         {
             let _ = self.decide(id, Command::Continue);
             // There may always be more to go on with, and nobody else runs what this task has just woken: without this,
             // the broker's connection stands still.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-
-    /// The same for one whose decisions take long.
-    async fn go_on_heavily(&mut self) -> Result<(), Exit> {
-        tokio::task::yield_now().await;
-        if let Some(id) = self.heavy.pop_front()
-            && self.resident(id).await?.is_some()
-        {
-            let _ = self.decide(id, Command::Continue);
             tokio::task::yield_now().await;
         }
         Ok(())
