@@ -46,27 +46,32 @@ pub(crate) struct Meter {
     before: Cell<u64>,
     /// With how much left the clock is looked at.
     look_at: Cell<u64>,
-    /// When the clock was looked at first: most evaluations end before.
-    began: Cell<Option<Duration>>,
+    /// When the clock was looked at last: most evaluations end before.
+    looked: Cell<Option<Duration>>,
+    /// From look to look.
+    took: Cell<Duration>,
+    time_per_unit: Duration,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self::having_spent(0)
-    }
-
-    /// One that has spent so much before.
-    pub(crate) fn having_spent(before: u64) -> Self {
         let meter = Self {
             full: Cell::new(0),
             left: Cell::new(0),
             empty: Cell::new(false),
-            before: Cell::new(before),
+            before: Cell::new(0),
             look_at: Cell::new(0),
-            began: Cell::new(None),
+            looked: Cell::new(None),
+            took: Cell::new(Duration::ZERO),
+            time_per_unit: limits::WORK_TIME_PER_UNIT,
         };
         meter.fill(limits::WORK_MAX);
         meter
+    }
+
+    /// One that lets the processor take longer.
+    pub(crate) fn patient() -> Self {
+        Self { time_per_unit: limits::WORK_TIME_PER_UNIT_BESIDE, ..Self::new() }
     }
 
     pub(crate) fn refill(&self) {
@@ -80,7 +85,8 @@ impl Meter {
         self.left.set(units);
         self.empty.set(false);
         self.look_at.set(units.saturating_sub(limits::WORK_UNTIMED));
-        self.began.set(None);
+        self.looked.set(None);
+        self.took.set(Duration::ZERO);
     }
 
     /// In all, since it was new.
@@ -109,11 +115,12 @@ impl Meter {
         self.look_at.set(left.saturating_sub(limits::WORK_UNTIMED));
         let now = clock_gettime(ClockId::ThreadCPUTime);
         let now = Duration::try_from(now).expect("a thread's time does not lie before its start");
-        let began = self.began.get().unwrap_or(now);
-        self.began.set(Some(began));
-        let most = limits::WORK_TIME_PER_UNIT
-            .saturating_mul(u32::try_from(self.full.get()).unwrap_or(u32::MAX));
-        now.saturating_sub(began) <= most
+        let before = self.looked.replace(Some(now)).unwrap_or(now);
+        // A machine that stood still for once must not end what is short.
+        let took = now.saturating_sub(before).min(limits::WORK_GAP_MAX);
+        self.took.set(self.took.get().saturating_add(took));
+        let units = u32::try_from(self.full.get()).unwrap_or(u32::MAX);
+        self.took.get() <= self.time_per_unit.saturating_mul(units)
     }
 
     /// Pays for matching a regular expression against so many bytes of text.

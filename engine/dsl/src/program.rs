@@ -268,10 +268,9 @@ impl Program {
         Turn { program: self, meter: Meter::new() }
     }
 
-    /// The same, for a decision that is only to take note: it has spent what a decision may, and all that follows is left
-    /// to a later one.
-    pub fn spent_turn(&self) -> Turn<'_> {
-        Turn { program: self, meter: Meter::having_spent(baton_core::limits::WORK_PER_DECISION) }
+    /// The same where nobody else waits for it: the processor may take longer.
+    pub fn patient_turn(&self) -> Turn<'_> {
+        Turn { program: self, meter: Meter::patient() }
     }
 
     /// The one type that the events of a filter have, when its author names it.

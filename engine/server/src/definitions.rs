@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_nats::jetstream::kv::{CreateErrorKind, Store};
@@ -43,11 +46,22 @@ pub struct Definition {
     pub deployed_at: Timestamp,
     /// The hash of the workflow behind its `schedule`.
     pub trigger: Option<Hash>,
+    /// A decision of one of its instances took long, in this process.
+    slow: AtomicBool,
 }
 
 impl Definition {
     pub fn name(&self) -> &Name {
         &self.workflow.name
+    }
+
+    /// Whether decisions of its instances may take long.
+    pub fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    pub fn set_slow(&self) {
+        self.slow.store(true, Ordering::Relaxed);
     }
 }
 
@@ -220,6 +234,7 @@ impl Definitions {
                 title: compiled.title.clone(),
                 deployed_at: Timestamp(stored.deployed_at_ms),
                 trigger: None,
+                slow: AtomicBool::default(),
             })
         });
         let definition = Arc::new(Definition {
@@ -230,6 +245,7 @@ impl Definitions {
             functions: compiled.functions,
             title: compiled.title,
             deployed_at: Timestamp(stored.deployed_at_ms),
+            slow: AtomicBool::default(),
         });
         let name = definition.name();
         let version = semver::Version::parse(&name.version)

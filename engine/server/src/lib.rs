@@ -59,6 +59,8 @@ pub struct Engine {
     pub registry: registry::Registry,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
+    /// For decisions that take long.
+    pub threads: partition::beside::Threads,
     /// The process is asked to stop: nobody should wait for anything any more.
     pub stop: CancellationToken,
     /// Told when a workflow was deployed.
@@ -104,6 +106,7 @@ impl Engine {
             objects: parts.objects,
             tokens: parts.tokens,
             traces: parts.traces,
+            threads: partition::beside::Threads::default(),
             stop: parts.stop,
             deployed: tokio::sync::Notify::new(),
             partitions: OnceLock::new(),

@@ -15,12 +15,21 @@ pub const BATCH_DECISIONS: usize = 2_000;
 /// ever.
 pub const BATCH_WORK: u64 = 500_000;
 
-/// How long a partition must have been quiet before a decision is made that takes long: what has just been answered often
-/// leads to the next request.
-pub const HEAVY_AFTER: Duration = Duration::from_millis(2);
+/// Units of work of expressions after which a decision counts as long, some 0.5 ms: those of its workflow are made beside
+/// the loop from then on, which costs each some 0.1 ms.
+pub const SLOW_WORK: u64 = 50_000;
 
-/// How long such a decision waits at most.
-pub const HEAVY_AFTER_MAX: Duration = Duration::from_millis(100);
+/// The same of the filters and correlations for one event: each event is shown to many.
+pub const SLOW_FILTER_WORK: u64 = 20_000;
+
+/// Instances that may be behind with events while others have seen them: a commit names each, with some 30 bytes.
+pub const BEHIND_MAX: usize = 1_000;
+
+/// Events that an instance which catches up is shown at once: then it is the turn of what comes for others.
+pub const CATCH_UP_AT_ONCE: usize = 100;
+
+/// Events that an instance which catches up passes over at once because it cannot want them, each a fraction of 1 us.
+pub const EVENTS_PASSED_AT_ONCE: usize = 1_000;
 
 /// Things to do after one commit, answers to readers among them: each holds what it will say.
 pub const BATCH_ANSWERS: usize = 20_000;

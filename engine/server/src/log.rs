@@ -205,13 +205,14 @@ impl Log {
         at_ms: i64,
         inbox_position: u64,
         event_position: u64,
+        behind: Vec<v1::Behind>,
     ) -> Result<bool, Error> {
         let epoch = self.position.epoch + 1;
         let before = self.position;
         self.position.epoch = epoch;
         let claim = v1::Claim { epoch, engine: self.engine.clone() };
         let content = Some(Content::Claim(claim));
-        let body = v1::CommitBody { at_ms, inbox_position, event_position, content };
+        let body = v1::CommitBody { at_ms, inbox_position, event_position, behind, content };
         match self.append(body.encode_to_vec()).await {
             Ok(position) => {
                 self.position = position;

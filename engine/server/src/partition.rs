@@ -1,9 +1,12 @@
 //! A share of the instances and its one owner: takes the lease, recovers, leads, and steps down when fenced.
 
 mod batch;
+pub mod beside;
 mod decisions;
 mod family;
+mod giving;
 mod intake;
+mod lanes;
 mod listeners;
 mod owner;
 mod persist;

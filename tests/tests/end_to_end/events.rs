@@ -315,3 +315,47 @@ async fn a_stream_of_events_that_was_made_anew_is_read_from_its_beginning() {
     assert_eq!(world.api.completed(&id, DEADLINE).await.unwrap(), r#"[{"order":77}]"#);
     world.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_listener_that_is_slow_takes_each_event_in_turn_whatever_is_killed() {
+    const EVENTS: usize = 300;
+    const AT_MOST: usize = 10;
+    let mut world = World::begin(Setup { partitions: 1, ..Setup::default() }).await.unwrap();
+    let slow = "{ type: lab.n, data: '${ ([range(5000)] | length) == 5000 }' }";
+    let until = format!("until: '${{ length == {EVENTS} }}'");
+    let tasks =
+        format!("- slow: {{ listen: {{ to: {{ any: [ {{ with: {slow} }} ], {until} }} }} }}");
+    world.deploy("slow", &tasks).await.unwrap();
+    world
+        .deploy("any", "- any: { listen: { to: { one: { with: { type: lab.n } } } } }")
+        .await
+        .unwrap();
+    let slow = world.start("slow", "{}").await.unwrap();
+    waiting(&world, &slow).await;
+    let mut later = Vec::new();
+    for n in 0..EVENTS {
+        publish(&world, "lab.n", &format!("n{n}"), json!(n)).await;
+        if n % 100 == 50 {
+            // Others see what comes at once, and nothing that came before them, although the slow one is behind.
+            let any = world.start("any", "{}").await.unwrap();
+            let history = world.api.history(&slow).await.unwrap();
+            later.push((any, n, kinds(&history, |kind| matches!(kind, Kind::EventTaken(_)))));
+            world.cluster.batond.kill().unwrap();
+            world.cluster.batond.restart().await.unwrap();
+        }
+    }
+    assert!(later.iter().any(|(_, n, seen)| n - seen > 2 * AT_MOST), "it was not slow: {later:?}");
+    for (any, n, seen) in later {
+        let output = world.api.completed(&any, DEADLINE).await.unwrap();
+        let [taken]: [usize; 1] = serde_json::from_str(&output).unwrap();
+        // The engine may not have looked at the last ones yet when it began.
+        assert!(
+            taken + AT_MOST >= n && taken <= n + 1,
+            "{taken} after {n}, the slow one was at {seen}"
+        );
+    }
+    let output = world.api.completed(&slow, DEADLINE).await.unwrap();
+    let taken: Vec<usize> = serde_json::from_str(&output).unwrap();
+    assert_eq!(taken, (0..EVENTS).collect::<Vec<_>>());
+    world.end().await.unwrap();
+}

@@ -1,6 +1,6 @@
 //! What one commit will hold, and what must be done once the log has it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use baton_core::{ActivationId, Attempt, Event, InstanceId, Json, Timestamp, workflow::Function};
 use baton_proto::v1;
@@ -9,12 +9,20 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint},
 };
 
+use super::lanes::Behind;
 use crate::{
     lifecycle::Told,
     limits,
     traces::Span,
     wire::{self, LargeValues},
 };
+
+/// How far what comes in is decided about.
+pub(super) struct Positions<'p> {
+    pub inbox: u64,
+    pub events: u64,
+    pub behind: &'p BTreeMap<InstanceId, Behind>,
+}
 
 #[derive(Default)]
 pub(super) struct Batch {
@@ -76,29 +84,33 @@ impl Batch {
     }
 
     /// The body of the commit that holds this batch, and nothing of it here any more.
-    pub(super) fn take_body(
-        &mut self,
-        at: Timestamp,
-        inbox_position: u64,
-        event_position: u64,
-    ) -> Vec<u8> {
-        let head = v1::CommitBody { at_ms: at.0, inbox_position, event_position: 0, content: None };
+    pub(super) fn take_body(&mut self, at: Timestamp, positions: &Positions<'_>) -> Vec<u8> {
+        let head = v1::CommitBody {
+            at_ms: at.0,
+            inbox_position: positions.inbox,
+            ..v1::CommitBody::default()
+        };
         let mut body = head.encode_to_vec();
         let entries = std::mem::take(&mut self.entries);
         encode_key(BATCH_FIELD, WireType::LengthDelimited, &mut body);
         encode_varint(entries.len() as u64, &mut body);
         body.extend_from_slice(&entries);
-        if event_position != 0 {
+        if positions.events != 0 {
             encode_key(EVENT_POSITION_FIELD, WireType::Varint, &mut body);
-            encode_varint(event_position, &mut body);
+            encode_varint(positions.events, &mut body);
+        }
+        for (id, behind) in positions.behind {
+            let behind = v1::Behind { instance: id.0.to_vec(), after: behind.after };
+            prost::encoding::message::encode(BEHIND_FIELD, &behind, &mut body);
         }
         body
     }
 }
 
-/// `CommitBody.batch`, `CommitBody.event_position` and `Batch.instances` in log.proto.
+/// `CommitBody.batch`, `CommitBody.event_position`, `CommitBody.behind` and `Batch.instances` in log.proto.
 const BATCH_FIELD: u32 = 4;
 const EVENT_POSITION_FIELD: u32 = 5;
+const BEHIND_FIELD: u32 = 6;
 const ENTRIES_FIELD: u32 = 1;
 
 #[cfg(test)]
@@ -117,10 +129,14 @@ mod tests {
                 &[Event::InstanceCompleted { output: output.clone() }],
             );
         }
-        let body = batch.take_body(Timestamp(5), 7, 9);
+        let behind = Behind { after: 8, to: 9, since: 4 };
+        let behind = BTreeMap::from([(InstanceId([3; 16]), behind)]);
+        let positions = Positions { inbox: 7, events: 9, behind: &behind };
+        let body = batch.take_body(Timestamp(5), &positions);
         let decoded = v1::CommitBody::decode(body.as_slice()).unwrap();
         let Some(Content::Batch(entries)) = &decoded.content else { panic!("{decoded:?}") };
         assert_eq!((decoded.at_ms, decoded.inbox_position, decoded.event_position), (5, 7, 9));
+        assert_eq!(decoded.behind, [v1::Behind { instance: vec![3; 16], after: 8 }]);
         assert_eq!(entries.instances.len(), 2);
         assert_eq!(decoded.encode_to_vec(), body);
     }

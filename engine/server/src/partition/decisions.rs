@@ -2,49 +2,79 @@
 
 use std::sync::Arc;
 
-use baton_core::{Command, Effect, Evaluator, Event, InstanceId, limits::WORK_PER_DECISION};
+use baton_core::{Command, Effect, Evaluator, Event, Instance, InstanceId, Rejection, Timestamp};
+use baton_dsl::Turn;
 use tokio::time::Instant;
 
 use super::{
     batch::After,
     family::{Kin, Wanted},
-    listeners::CatchingUp,
+    intake::Refused,
+    lanes::{Asked, Asker},
     owner::{OpenStep, Owner},
+    resident::Resident,
 };
-use crate::{error::Refusal, traces};
+use crate::{definitions::Definition, error::Refusal, limits, traces};
 
 impl Owner {
+    /// Decides about a resident instance, or holds the command for a decision beside the loop.
+    pub(super) fn command(&mut self, id: InstanceId, command: Command, asker: Asker) {
+        if self.residents.get(&id).is_some_and(Resident::is_slow) {
+            return self.hold(id, Asked { command, asker });
+        }
+        let outcome = self.decide(id, command);
+        self.tell(id, asker, outcome);
+    }
+
+    /// Says what became of a command.
+    pub(super) fn tell(&mut self, id: InstanceId, asker: Asker, outcome: Result<(), Refusal>) {
+        match asker {
+            Asker::Client(reply) => {
+                let outcome = outcome.map(|()| self.residents[&id].instance.clone());
+                self.answer(reply, outcome);
+            }
+            Asker::Worker { department, .. } => {
+                if let Err(refusal) = outcome {
+                    self.refuse(Refused::Rejected(refusal.code()), &department, Some(id));
+                }
+            }
+            Asker::Nobody => {
+                if let Err(refusal) = outcome {
+                    tracing::trace!(%refusal, instance = %id, "It was no longer wanted");
+                }
+            }
+        }
+    }
+
     /// Decides, and gathers what follows.
     pub(super) fn decide(&mut self, id: InstanceId, command: Command) -> Result<(), Refusal> {
         let now = self.tell_time();
         let resident = self.residents.get_mut(&id).expect("callers made it resident");
         let Some(definition) = resident.definition.clone() else {
-            let name = &resident.instance.started.name;
-            let name = format!("{}/{}:{}", name.namespace, name.name, name.version);
-            return Err(Refusal::UnknownWorkflow(name));
+            return Err(resident.without_definition());
         };
-        if self.engine.lifecycle.is_some() && resident.told.is_none() {
-            resident.told = Some(resident.instance.clone());
+        if self.engine.lifecycle.is_some() {
+            resident.remember_what_was_told();
         }
-        // What takes long is only noted here, and gone on with when nobody else waits.
-        let only_note = resident.heavy && !matches!(command, Command::Continue);
-        let program = &definition.program;
-        let turn = if only_note { program.spent_turn() } else { program.turn() };
-        let turn =
-            if matches!(command, Command::TakeEvent { .. }) { turn.about_event() } else { turn };
-        let before = turn.spent();
-        let (instance, workflow) = (&mut resident.instance, &definition.workflow);
-        let decided = baton_core::decide(instance, workflow, &turn, now, command);
-        let work = turn.spent() - before;
+        let (decided, work) =
+            decide(&definition, definition.program.turn(), &mut resident.instance, now, command);
         self.batch.work += work;
+        if work >= limits::SLOW_WORK {
+            resident.set_slow();
+        }
         let events = decided.map_err(Refusal::Rejected)?;
-        resident.heavy = only_note || work >= WORK_PER_DECISION;
+        self.decided(id, &events);
+        Ok(())
+    }
+
+    /// The instance is as the events say.
+    pub(super) fn decided(&mut self, id: InstanceId, events: &[Event]) {
+        let resident = self.residents.get_mut(&id).expect("it has been decided about");
         resident.touched = Instant::now();
         if resident.instance.ended.is_none() {
             self.open.insert(id);
         }
-        self.record(id, &events);
-        Ok(())
+        self.record(id, events);
     }
 
     /// Has the batch take the events of an instance, and follows what they ask for.
@@ -63,9 +93,12 @@ impl Owner {
             self.batch.told.extend(events.iter().flat_map(|event| resident.tell(event, self.now)));
         }
         resident.dirty = true;
-        if !resident.instance.ready.is_empty() && !resident.instance.suspended {
-            let queue = if resident.heavy { &mut self.heavy } else { &mut self.unfinished };
-            queue.push_back(id);
+        if resident.has_more() {
+            if resident.is_slow() {
+                self.lanes.queue(id, resident.slow);
+            } else {
+                self.unfinished.push_back(id);
+            }
         }
     }
 
@@ -123,7 +156,8 @@ impl Owner {
                 }
             }
             Some(Effect::Listen { activation }) => {
-                self.catching_up.push_back(CatchingUp::new(id, activation));
+                self.lanes.of(id).begun.push_back(activation);
+                self.lanes.queue_catching_up(id);
             }
             Some(Effect::RunChild { activation }) => {
                 let wanted = Wanted::of(event);
@@ -155,4 +189,18 @@ impl Owner {
             self.batch.spans.extend(traces::attempt(id, traceparent, &settled, event));
         }
     }
+}
+
+/// What the instance says to a command, and the work of it.
+pub(super) fn decide(
+    definition: &Definition,
+    turn: Turn<'_>,
+    instance: &mut Instance,
+    now: Timestamp,
+    command: Command,
+) -> (Result<Vec<Event>, Rejection>, u64) {
+    let about_event = matches!(command, Command::TakeEvent { .. });
+    let turn = if about_event { turn.about_event() } else { turn };
+    let decided = baton_core::decide(instance, &definition.workflow, &turn, now, command);
+    (decided, turn.spent())
 }

@@ -11,8 +11,13 @@ use baton_core::{
     workflow::Name,
 };
 
-use super::{Exit, owner::Owner};
-use crate::{error::Refusal, telemetry};
+use super::{
+    Exit,
+    lanes::Asker,
+    owner::Owner,
+    starts::{Starting, Then},
+};
+use crate::telemetry;
 
 /// What is to be done between a parent and a child.
 pub(super) enum Kin {
@@ -84,55 +89,39 @@ impl Owner {
                 None => return Ok(()),
             },
         };
-        let begun = self.begin_child(child, awaited, parent, activation, &started, wanted);
-        match begun {
-            Ok(()) if awaited => {}
-            Ok(()) => self.end_child(parent, activation, Ok(Json::null())),
-            Err(error) => self.end_child(parent, activation, Err(error)),
-        }
+        let parent =
+            Parent { instance: parent, activation, depth: depth_of(&started) + 1, awaited };
+        self.begin_child(child, parent, &started, wanted);
         Ok(())
     }
 
-    fn begin_child(
-        &mut self,
-        child: InstanceId,
-        awaited: bool,
-        parent: InstanceId,
-        activation: ActivationId,
-        around: &Started,
-        wanted: Wanted,
-    ) -> Result<(), WorkflowError> {
+    fn begin_child(&mut self, child: InstanceId, parent: Parent, around: &Started, wanted: Wanted) {
         let Wanted { workflow: Name { namespace, name, version }, input } = wanted;
         let version = (!version.is_empty()).then_some(&*version);
-        let definition = self.engine.definition(&namespace, &name, version).map_err(|refusal| {
-            WorkflowError::standard(
-                Standard::Configuration,
-                "The workflow cannot be run",
-                &refusal.to_string(),
-            )
-        })?;
+        let definition = match self.engine.definition(&namespace, &name, version) {
+            Ok(definition) => definition,
+            Err(refusal) => {
+                let error = WorkflowError::standard(
+                    Standard::Configuration,
+                    "The workflow cannot be run",
+                    &refusal.to_string(),
+                );
+                return self.end_child(parent.instance, parent.activation, Err(error));
+            }
+        };
         let started = Started {
             workflow: definition.workflow.hash,
             name: definition.name().clone(),
             input,
             key: Arc::from(""),
             labels: around.labels.clone(),
-            traceparent: telemetry::child_traceparent(parent, &around.traceparent).into(),
-            parent: Some(Parent {
-                instance: parent,
-                activation,
-                depth: around.parent.map_or(0, |parent| parent.depth) + 1,
-                awaited,
-            }),
+            traceparent: telemetry::child_traceparent(parent.instance, &around.traceparent).into(),
+            parent: Some(parent),
         };
-        match self.begin(child, Arc::new(started), definition, None) {
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(WorkflowError::standard(
-                Standard::Validation,
-                "The input does not fit the workflow that is run",
-                &refusal.to_string(),
-            )),
-        }
+        let Parent { instance: parent, activation, awaited, .. } = parent;
+        let then = Then::Tell { parent, activation, awaited };
+        let started = Arc::new(started);
+        self.begin(Starting { id: child, started, definition, digest: None, then });
     }
 
     /// What a task was to run, from the parent's history.
@@ -154,15 +143,14 @@ impl Owner {
         found.await.map_err(|refusal| Exit::Broker(refusal.to_string()))
     }
 
-    fn end_child(
+    /// Its parent is resident.
+    pub(super) fn end_child(
         &mut self,
         parent: InstanceId,
         activation: ActivationId,
         result: Result<Json, WorkflowError>,
     ) {
-        if let Err(refusal) = self.decide(parent, Command::EndChild { activation, result }) {
-            tracing::trace!(%refusal, instance = %parent, "Nobody waits for the child any more");
-        }
+        self.command(parent, Command::EndChild { activation, result }, Asker::Nobody);
     }
 
     async fn tell_parent(&mut self, child: InstanceId) -> Result<(), Exit> {
@@ -179,10 +167,7 @@ impl Owner {
     async fn cancel_child(&mut self, child: InstanceId) -> Result<(), Exit> {
         if self.resident(child).await?.is_some() {
             let reason = "the instance that ran it no longer waits for it".into();
-            match self.decide(child, Command::Cancel { reason }) {
-                Ok(()) | Err(Refusal::Rejected(_)) => {}
-                Err(refusal) => tracing::warn!(%refusal, instance = %child, "Not cancelled"),
-            }
+            self.command(child, Command::Cancel { reason }, Asker::Nobody);
         }
         Ok(())
     }
@@ -206,4 +191,8 @@ fn result_of(child: InstanceId, end: &End) -> Result<Json, WorkflowError> {
         End::Faulted(error) => Err(error.clone()),
         End::Cancelled => Err(baton_core::child_cancelled(child)),
     }
+}
+
+fn depth_of(started: &Started) -> u32 {
+    started.parent.map_or(0, |parent| parent.depth)
 }

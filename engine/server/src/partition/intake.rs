@@ -1,15 +1,17 @@
 //! What comes in through the inbox: hostile until it has been checked.
 
+use std::sync::Arc;
+
 use async_nats::jetstream::Message;
 use baton_core::{
-    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, Json, Timestamp,
+    ActivationId, Attempt, Command, Error as WorkflowError, InstanceId, Json, Rejection, Timestamp,
     error::{Standard, TYPES},
     event::Report,
 };
 use baton_proto::v1::{self, step_result::Outcome};
 use prost::Message as _;
 
-use super::{Exit, owner::Owner, partition_of};
+use super::{Exit, lanes::Asker, owner::Owner, partition_of};
 use crate::{broker, limits, wire::cut};
 
 /// Why a result was refused; the codes stand in docs/errors.md and on the metric `baton_refused_results`.
@@ -28,7 +30,7 @@ pub(super) enum Refused {
 /// A message of the inbox whose results are being taken.
 pub(super) struct Taking {
     sequence: u64,
-    department: String,
+    department: Arc<str>,
     results: std::vec::IntoIter<v1::StepResult>,
 }
 
@@ -67,7 +69,7 @@ impl Owner {
         let department = broker::result_department(&message.subject);
         match (department, v1::ResultBatch::decode(message.payload.clone())) {
             (Some(department), Ok(batch)) => {
-                let department = department.to_owned();
+                let department = Arc::from(department);
                 self.taking =
                     Some(Taking { sequence, department, results: batch.results.into_iter() });
                 self.take_results().await?;
@@ -90,7 +92,7 @@ impl Owner {
                 return Ok(());
             };
             let instance = crate::wire::instance_id(&result.instance).ok();
-            if let Err(refused) = self.take_result(&taking.department, result).await? {
+            if let Err(refused) = self.take_result(&taking, result).await? {
                 self.refuse(refused, &taking.department, instance);
             }
         }
@@ -100,7 +102,7 @@ impl Owner {
 
     async fn take_result(
         &mut self,
-        department: &str,
+        taking: &Taking,
         result: v1::StepResult,
     ) -> Result<Result<(), Refused>, Exit> {
         let Ok(id) = crate::wire::instance_id(&result.instance) else {
@@ -115,7 +117,7 @@ impl Owner {
         }
         // A step that is open knows its department without its instance being in memory.
         if let Some(open) = self.steps.get(&(id, step))
-            && &*open.function.department != department
+            && open.function.department != taking.department
         {
             return Ok(Err(Refused::WrongDepartment));
         }
@@ -123,13 +125,22 @@ impl Owner {
             Ok(command) => command,
             Err(refused) => return Ok(Err(refused)),
         };
-        if self.resident(id).await?.is_none() {
+        let Some(resident) = self.resident(id).await? else {
             return Ok(Err(Refused::UnknownInstance));
+        };
+        if resident.is_slow() {
+            // Nothing is held that would be refused.
+            let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
+            if !open || self.lanes.answered(id, step) {
+                return Ok(Err(Refused::Rejected(Rejection::StaleAttempt.code())));
+            }
         }
-        Ok(self.decide(id, command).map_err(|refusal| Refused::Rejected(refusal.code())))
+        let (sequence, department) = (taking.sequence, Arc::clone(&taking.department));
+        self.command(id, command, Asker::Worker { sequence, department });
+        Ok(Ok(()))
     }
 
-    fn refuse(&self, refused: Refused, department: &str, instance: Option<InstanceId>) {
+    pub(super) fn refuse(&self, refused: Refused, department: &str, instance: Option<InstanceId>) {
         self.engine.metrics.result_refused(refused.code());
         let instance = instance.map(|id| id.to_string()).unwrap_or_default();
         if refused.is_security_event() {

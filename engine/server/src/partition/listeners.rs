@@ -6,45 +6,20 @@ use std::{
 };
 
 use baton_core::{
-    ActivationId, Command, Evaluator, Instance, InstanceId, Json, Scope, TaskId, Timestamp,
-    event::{Origin, Started},
-    limits::WORK_PER_DECISION,
+    ActivationId, Evaluator, Instance, InstanceId, Json, Scope, TaskId, Timestamp,
+    event::Started,
     workflow::{EventFilter, Hash, Kind, Listen, Name, Until},
 };
 
-use super::{Exit, owner::Owner};
 use crate::{
     definitions::Definition,
-    events::{Arrived, CloudEvent, Feed, Next},
+    events::{CloudEvent, Feed},
     limits,
 };
 
-/// The event of which listeners are being told.
-pub(super) struct Giving {
-    arrived: Arc<Arrived>,
-    /// Those that are still to be asked who stands there.
-    subscriptions: std::vec::IntoIter<Subscription>,
-    /// Instances that may take it, each once.
-    candidates: BTreeSet<InstanceId>,
-}
-
-/// A listener that events may have been kept for.
-pub(super) struct CatchingUp {
-    id: InstanceId,
-    activation: ActivationId,
-    /// Those up to here have been given.
-    given: u64,
-}
-
-impl CatchingUp {
-    pub(super) fn new(id: InstanceId, activation: ActivationId) -> Self {
-        Self { id, activation, given: 0 }
-    }
-}
-
 /// One filter of one task of one workflow: what all its instances listen with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Subscription {
+pub(super) struct Subscription {
     workflow: Hash,
     task: TaskId,
     filter: u32,
@@ -66,6 +41,8 @@ struct Bucket {
     kind: Option<Box<str>>,
     /// What ties an event to an instance says the same for all instances.
     closed: bool,
+    /// Asking what ties an event takes long: each instance is shown every event instead.
+    slow: bool,
     /// Those that may take any event of the type.
     open: BTreeSet<InstanceId>,
     /// Those that take only events with these values.
@@ -171,6 +148,7 @@ impl Listeners {
                 filter: filter.clone(),
                 kind,
                 closed: filter.correlate.iter().all(|c| program.sees_only_its_value(c.from)),
+                slow: false,
                 open: BTreeSet::new(),
                 tied: HashMap::new(),
                 kept: HashMap::new(),
@@ -181,22 +159,26 @@ impl Listeners {
     }
 
     /// Where an event may find instances.
-    fn subscriptions(&self, event: &CloudEvent) -> Vec<Subscription> {
+    pub(super) fn subscriptions(&self, event: &CloudEvent) -> Vec<Subscription> {
         let of_type = self.by_type.get(&Some(Box::from(&*event.kind))).into_iter().flatten();
         let of_any = self.by_type.get(&None).into_iter().flatten();
         of_type.chain(of_any).copied().collect()
     }
 
     /// Adds the instances that may take an event, and answers the work of it.
-    fn candidates(
-        &self,
+    pub(super) fn candidates(
+        &mut self,
         subscription: Subscription,
         event: &CloudEvent,
         found: &mut BTreeSet<InstanceId>,
     ) -> u64 {
-        let Some(bucket) = self.buckets.get(&subscription) else { return 0 };
+        let Some(bucket) = self.buckets.get_mut(&subscription) else { return 0 };
         found.extend(&bucket.open);
         if bucket.tied.is_empty() {
+            return 0;
+        }
+        if bucket.slow {
+            found.extend(bucket.tied.values().flatten());
             return 0;
         }
         let (values, work) = bucket.values(&self.blank, event);
@@ -204,9 +186,16 @@ impl Listeners {
         work
     }
 
+    /// Whether an instance may want events of a type.
+    pub(super) fn may_want(&self, id: InstanceId, kind: &str) -> bool {
+        let stands = self.of.get(&id).into_iter().flatten();
+        let mut buckets = stands.filter_map(|(subscription, _)| self.buckets.get(subscription));
+        buckets.any(|bucket| bucket.kind.as_deref().is_none_or(|wanted| wanted == kind))
+    }
+
     /// Positions of the events that came before a listener and that it may still take, in order: only what is tied to
     /// it by a correlation is kept for it. Adds up the work of it; `None` when that was enough for once.
-    fn kept_for(
+    pub(super) fn kept_for(
         &mut self,
         feed: &Feed,
         up_to: u64,
@@ -232,6 +221,11 @@ impl Listeners {
                 continue;
             };
             *work += bucket.index(&self.blank, feed, up_to);
+            if bucket.slow {
+                let kind = bucket.kind.as_deref();
+                found.extend(feed.between(0, up_to, kind).iter().map(|arrived| arrived.position));
+                continue;
+            }
             if bucket.kept_to < up_to {
                 return None;
             }
@@ -250,7 +244,7 @@ impl Listeners {
 
 impl Bucket {
     /// What ties an event to instances, `None` when it says nothing of it, and the work of it.
-    fn values(&self, blank: &Instance, event: &CloudEvent) -> (Option<String>, u64) {
+    fn values(&mut self, blank: &Instance, event: &CloudEvent) -> (Option<String>, u64) {
         let scope = Scope {
             workflow: &self.definition.workflow,
             instance: blank,
@@ -266,13 +260,22 @@ impl Bucket {
             (value.as_str() != "null").then_some(value)
         });
         let values: Option<Vec<Json>> = values.collect();
-        (values.map(|values| join(values.iter())), evaluator.spent())
+        let work = evaluator.spent();
+        if work >= limits::SLOW_FILTER_WORK {
+            self.slow = true;
+            self.kept = HashMap::new();
+            self.definition.set_slow();
+        }
+        (values.map(|values| join(values.iter())), work)
     }
 
     /// Takes in the events that came since, as far as they do not take more work than one decision may, and forgets
     /// those that are gone. Answers the work of it.
     fn index(&mut self, blank: &Instance, feed: &Feed, up_to: u64) -> u64 {
         let mut all = 0;
+        if self.slow {
+            return all;
+        }
         for arrived in feed.between(self.kept_to, up_to, self.kind.as_deref()) {
             if let Some(event) = &arrived.event {
                 let (values, work) = self.values(blank, event);
@@ -283,7 +286,7 @@ impl Bucket {
                 all += work;
             }
             self.kept_to = arrived.position;
-            if all >= WORK_PER_DECISION {
+            if all >= limits::SLOW_WORK || self.slow {
                 return all;
             }
         }
@@ -319,143 +322,4 @@ fn numbered(listen: &Listen) -> impl Iterator<Item = (u32, &EventFilter)> {
 /// JSON as it is compared has no line breaks.
 fn join<'j>(values: impl Iterator<Item = &'j Json>) -> String {
     values.map(Json::as_str).collect::<Vec<_>>().join("\n")
-}
-
-impl Owner {
-    /// After a decision: enters what the instance listens for now.
-    pub(super) fn note_listeners(&mut self, id: InstanceId) {
-        let Some(resident) = self.residents.get(&id) else { return };
-        match &resident.definition {
-            Some(definition) if resident.instance.ended.is_none() => {
-                self.listeners.refresh(&resident.instance, definition);
-            }
-            Some(_) | None => self.listeners.forget(id),
-        }
-    }
-
-    /// Tells listeners of the events that have come, while the batch has room.
-    pub(super) async fn give_events(&mut self) -> Result<(), Exit> {
-        while !self.batch.is_full() {
-            // A listener that has just begun gets what was kept for it before anything newer.
-            if self.giving.is_none() && !self.catching_up.is_empty() {
-                return Ok(());
-            }
-            let Some(mut giving) = self.giving.take() else {
-                match self.next_event().await? {
-                    Some(arrived) => {
-                        let asked = arrived.event.as_ref().map(|e| self.listeners.subscriptions(e));
-                        let subscriptions = asked.unwrap_or_default().into_iter();
-                        let candidates = BTreeSet::new();
-                        self.giving = Some(Giving { arrived, subscriptions, candidates });
-                        continue;
-                    }
-                    None => return Ok(()),
-                }
-            };
-            if let Some(subscription) = giving.subscriptions.next() {
-                if let Some(event) = &giving.arrived.event {
-                    let found = &mut giving.candidates;
-                    self.batch.work += self.listeners.candidates(subscription, event, found);
-                }
-                self.giving = Some(giving);
-                continue;
-            }
-            let Some(id) = giving.candidates.pop_first() else {
-                // All have been told: from here on it counts as seen.
-                self.event_position = giving.arrived.position;
-                continue;
-            };
-            if let Some(event) = &giving.arrived.event {
-                self.give(id, giving.arrived.position, event, None).await?;
-            }
-            self.giving = Some(giving);
-        }
-        Ok(())
-    }
-
-    async fn next_event(&self) -> Result<Option<Arc<Arrived>>, Exit> {
-        let feed = &self.engine.feed;
-        match feed.after(self.event_position) {
-            Next::Arrived(arrived) => Ok(Some(arrived)),
-            Next::Wait => Ok(None),
-            Next::Behind => {
-                let fetched = feed.fetch_after(self.event_position).await;
-                fetched.map_err(|error| Exit::Broker(error.to_string()))
-            }
-        }
-    }
-
-    async fn give(
-        &mut self,
-        id: InstanceId,
-        position: u64,
-        event: &CloudEvent,
-        listener: Option<ActivationId>,
-    ) -> Result<(), Exit> {
-        if self.resident(id).await?.is_none() {
-            return Ok(());
-        }
-        // What is held may be given to later listeners, what is not in the log yet may be given again.
-        let floor = self.engine.feed.first().min(self.event_committed + 1).min(position);
-        let origin = Origin {
-            position,
-            floor,
-            id: Arc::clone(&event.id),
-            source: Arc::clone(&event.source),
-            kind: Arc::clone(&event.kind),
-        };
-        let command = Command::TakeEvent { event: event.json.clone(), origin, listener };
-        if let Err(refusal) = self.decide(id, command) {
-            tracing::trace!(%refusal, instance = %id, position, "An event was not taken");
-        }
-        Ok(())
-    }
-
-    /// Gives a listener the events that came before it and were kept for it.
-    pub(super) async fn catch_up(&mut self) -> Result<(), Exit> {
-        let Some(catching_up) = self.catching_up.pop_front() else { return Ok(()) };
-        let CatchingUp { id, activation, given } = catching_up;
-        if self.resident(id).await?.is_none() {
-            return Ok(());
-        }
-        let resident = &self.residents[&id];
-        let Some(definition) = resident.definition.clone() else { return Ok(()) };
-        let listens =
-            |instance: &Instance| instance.listeners().any(|(found, _)| found == activation);
-        if !listens(&resident.instance) {
-            return Ok(());
-        }
-        let feed = self.engine.feed.clone();
-        let kept = self.listeners.kept_for(
-            &feed,
-            self.event_position,
-            &resident.instance,
-            &definition,
-            activation,
-            &mut self.batch.work,
-        );
-        let Some(kept) = kept else {
-            self.catching_up.push_front(catching_up);
-            return Ok(());
-        };
-        for position in kept.into_iter().filter(|position| *position > given) {
-            let instance = &self.residents[&id].instance;
-            if !listens(instance) {
-                break;
-            }
-            if instance.taken.contains(&position) {
-                continue;
-            }
-            if self.batch.is_full() {
-                self.catching_up.push_front(CatchingUp { given: position - 1, ..catching_up });
-                break;
-            }
-            if let Some(arrived) = feed.get(position)
-                && let Some(event) = &arrived.event
-            {
-                self.give(id, position, event, Some(activation)).await?;
-            }
-        }
-        Ok(())
-    }
 }

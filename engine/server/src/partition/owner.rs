@@ -26,10 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Exit, Figures, Reply, Request,
-    batch::{After, Batch},
+    batch::{After, Batch, Positions},
+    beside::Beside,
     family::Kin,
+    giving::Giving,
     intake::Taking,
-    listeners::{CatchingUp, Giving, Listeners},
+    lanes::{Asker, Lanes},
+    listeners::Listeners,
     persist::Flush,
     resident::Resident,
     work::Work,
@@ -66,15 +69,15 @@ pub(super) struct Owner {
     /// The event of which listeners are being told.
     pub(super) giving: Option<Giving>,
     pub(super) listeners: Listeners,
-    /// Listeners that events may have been kept for.
-    pub(super) catching_up: VecDeque<CatchingUp>,
+    /// What waits for single instances.
+    pub(super) lanes: Lanes,
+    /// Decisions that are made beside this loop.
+    pub(super) beside: Beside,
     /// What is to be done between parents and children.
     pub(super) family: VecDeque<Kin>,
     /// The inbox is to be read from [`Owner::inbox_position`] again.
     pub(super) inbox_anew: bool,
     pub(super) unfinished: VecDeque<InstanceId>,
-    /// Those of them whose decisions take long.
-    pub(super) heavy: VecDeque<InstanceId>,
     pub(super) batch: Batch,
     pub(super) now: Timestamp,
     waiters: HashMap<InstanceId, Vec<Reply<Instance>>>,
@@ -126,11 +129,11 @@ impl Owner {
             event_committed: 0,
             giving: None,
             listeners: Listeners::default(),
-            catching_up: VecDeque::new(),
+            lanes: Lanes::default(),
+            beside: Beside::default(),
             family: VecDeque::new(),
             inbox_anew: false,
             unfinished: VecDeque::new(),
-            heavy: VecDeque::new(),
             batch: Batch::default(),
             now: Timestamp::default(),
             waiters: HashMap::new(),
@@ -172,8 +175,6 @@ impl Owner {
         let mut slow_tick = tokio::time::interval(Duration::from_secs(1));
         slow_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut flushed_at = Instant::now();
-        let mut landed_at = Instant::now();
-        let mut heavy_at = Instant::now();
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
             if in_flight.is_none() && (!self.batch.is_empty() || self.has_positions_to_note()) {
@@ -198,9 +199,7 @@ impl Owner {
             let gathering = !closing && !crowded && !self.batch.is_full();
             let timer = self.next_timer();
             let seen = self.event_position;
-            let alone = in_flight.is_none() && self.batch.is_empty();
-            // Whoever waits for an answer waits for one of these at most.
-            let quiet_at = if alone { landed_at + limits::HEAVY_AFTER } else { heavy_at };
+            self.begin_beside().await?;
             tokio::select! { biased;
                 appended = async { in_flight.as_mut().expect("the guard saw one").answer.as_mut().await }, if in_flight.is_some() => {
                     let landed = in_flight.take().expect("the guard saw one");
@@ -212,7 +211,6 @@ impl Owner {
                     if !landed.batch.instances.is_empty() {
                         metrics.committed(landed.began.elapsed(), landed.bytes);
                     }
-                    landed_at = Instant::now();
                     self.landed(position.sequence, landed.batch).await;
                 }
                 () = stop.cancelled(), if !stopping => {
@@ -226,6 +224,7 @@ impl Owner {
                     self.flushed(&flushed);
                     flushed_at = Instant::now();
                 }
+                made = self.beside.next(), if gathering => self.made(made).await?,
                 // What parents and children owe each other comes before anything new.
                 () = std::future::ready(()), if gathering && !self.family.is_empty() => self.settle_family().await?,
                 () = std::future::ready(()), if gathering && gathered.len() > 0 => {
@@ -260,19 +259,15 @@ impl Owner {
                     }
                 }
                 () = wait_for(timer), if gathering && timer.is_some() => self.fire_due().await?,
-                () = feed.beyond(seen.saturating_sub(1)), if gathering && self.giving.is_none() && !self.catching_up.is_empty() => self.catch_up().await?,
-                () = std::future::ready(()), if gathering && self.giving.is_some() => self.give_events().await?,
-                () = feed.beyond(seen), if gathering && self.catching_up.is_empty() => self.give_events().await?,
+                () = feed.beyond(seen.saturating_sub(1)), if gathering && self.lanes.is_catching_up() => {
+                    self.catch_up().await?;
+                    self.give_events().await?;
+                }
+                () = std::future::ready(()), if gathering && self.giving.is_some() && !self.too_many_behind() => self.give_events().await?,
+                () = feed.beyond(seen), if gathering && self.giving.is_none() && !self.too_many_behind() => self.give_events().await?,
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => {
                     let next = self.unfinished.pop_front();
                     self.go_on(next).await?;
-                }
-                () = tokio::time::sleep_until(quiet_at.min(heavy_at)), if gathering && !self.heavy.is_empty() => {
-                    // First whatever this task has woken.
-                    tokio::task::yield_now().await;
-                    let next = self.heavy.pop_front();
-                    self.go_on(next).await?;
-                    heavy_at = Instant::now() + limits::HEAVY_AFTER_MAX;
                 }
                 _ = tick.tick() => {
                     let due = self.dirty.len() <= limits::CACHE_CHANGES_FEW
@@ -282,6 +277,7 @@ impl Owner {
                 _ = slow_tick.tick() => {
                     figures.send_replace(self.figures());
                     self.forget_idle();
+                    self.lanes.queue_stalled();
                     if Instant::now() >= purge {
                         purge = Instant::now() + limits::PURGE_EVERY;
                         self.purge_inbox();
@@ -341,7 +337,12 @@ impl Owner {
         let answer: Pin<Box<dyn Future<Output = _> + Send>> = if unwritten {
             Box::pin(std::future::ready(Ok(position)))
         } else {
-            let body = batch.take_body(self.now, self.inbox_position, self.event_position);
+            let positions = Positions {
+                inbox: self.inbox_floor(),
+                events: self.event_position,
+                behind: self.lanes.all_behind(),
+            };
+            let body = batch.take_body(self.now, &positions);
             let append = self.log.append(body);
             Box::pin(async move {
                 if !large.is_empty() {
@@ -353,9 +354,21 @@ impl Owner {
         let (inbox_position, event_position) = if unwritten {
             (self.inbox_committed, self.event_committed)
         } else {
-            (self.inbox_position, self.event_position)
+            (self.inbox_floor(), self.event_position)
         };
         InFlight { answer, batch, bytes, began: Instant::now(), inbox_position, event_position }
+    }
+
+    /// All up to here in the inbox is decided about.
+    fn inbox_floor(&self) -> u64 {
+        self.lanes
+            .first_held()
+            .map_or(self.inbox_position, |held| self.inbox_position.min(held - 1))
+    }
+
+    /// Others must wait for them then: a commit names each.
+    fn too_many_behind(&self) -> bool {
+        self.lanes.all_behind().len() >= limits::BEHIND_MAX
     }
 
     /// Many events went by that nobody wanted: a commit says so, lest all of them be looked at again after a restart.
@@ -414,20 +427,18 @@ impl Owner {
     async fn request(&mut self, request: Request) -> Result<(), Exit> {
         match request {
             Request::Start { id, started, definition, digest, reply } => {
-                let outcome = self.start(id, started, definition, digest)?;
-                self.answer(reply, outcome);
+                self.start(id, started, definition, digest, reply)?;
             }
             Request::FindKey { started, digest, reply } => {
                 let outcome = self.started_before(&started, digest)?.transpose();
                 self.answer(reply, outcome);
             }
             Request::Command { id, command, reply } => {
-                let outcome = match self.resident(id).await? {
-                    Some(_) => self.decide(id, command),
-                    None => Err(Refusal::UnknownInstance(id.to_string())),
-                };
-                let outcome = outcome.map(|()| self.residents[&id].instance.clone());
-                self.answer(reply, outcome);
+                if self.resident(id).await?.is_some() {
+                    self.command(id, command, Asker::Client(reply));
+                } else {
+                    self.answer(reply, Err(Refusal::UnknownInstance(id.to_string())));
+                }
             }
             Request::Get { id, reply } => {
                 let found =
@@ -468,13 +479,11 @@ impl Owner {
             }
             Request::AttemptOpen { id, step, attempt, reply } => {
                 let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
-                let _ = reply.send(open);
+                let _ = reply.send(open && !self.lanes.answered(id, step));
             }
             Request::Published { id, activation } => {
-                if self.resident(id).await?.is_some()
-                    && let Err(refusal) = self.decide(id, Command::PublishedEvent { activation })
-                {
-                    tracing::trace!(%refusal, instance = %id, "Nobody waits for the event any more");
+                if self.resident(id).await?.is_some() {
+                    self.command(id, Command::PublishedEvent { activation }, Asker::Nobody);
                 }
             }
             Request::Reconcile => self.reconcile_soon().await,
@@ -483,7 +492,11 @@ impl Owner {
     }
 
     /// Answers when the log has all that was decided before.
-    fn answer<T: Send + Sync + 'static>(&mut self, reply: Reply<T>, outcome: Result<T, Refusal>) {
+    pub(super) fn answer<T: Send + Sync + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        outcome: Result<T, Refusal>,
+    ) {
         self.batch.after.push(After::Answer(Box::new(move || {
             let _ = reply.send(outcome);
         })));
@@ -492,8 +505,12 @@ impl Owner {
     /// One decision more for an instance that has work left.
     async fn go_on(&mut self, id: Option<InstanceId>) -> Result<(), Exit> {
         if let Some(id) = id
-            && self.resident(id).await?.is_some()
+            && let Some(resident) = self.resident(id).await?
         {
+            if resident.is_slow() {
+                self.queue_beside(id);
+                return Ok(());
+            }
             let _ = self.decide(id, Command::Continue);
             // There may always be more to go on with, and nobody else runs what this task has just woken: without this,
             // the broker's connection stands still.
@@ -509,10 +526,8 @@ impl Owner {
         {
             self.timers.remove(&due);
             let (_, id, activation, timer) = due;
-            if self.resident(id).await?.is_some()
-                && let Err(refusal) = self.decide(id, Command::FireTimer { activation, timer })
-            {
-                tracing::trace!(%refusal, instance = %id, "A timer was no longer wanted");
+            if self.resident(id).await?.is_some() {
+                self.command(id, Command::FireTimer { activation, timer }, Asker::Nobody);
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use super::{
     Exit, Request,
     batch::After,
     family::Kin,
-    listeners::CatchingUp,
+    lanes::Behind,
     owner::{OpenStep, Owner},
     persist,
     resident::Resident,
@@ -55,7 +55,7 @@ pub(super) async fn recover(
             replay.event_position = engine.feed.last();
         }
         let (inbox, events) = (replay.inbox_position, replay.event_position);
-        if replay.log.claim(now.0, inbox, events).await? {
+        if replay.log.claim(now.0, inbox, events, replay.behind.clone()).await? {
             replay.now = now;
             break;
         }
@@ -97,6 +97,11 @@ impl Owner {
         owner.index_cached(&instances, &mut orphans).await?;
         for (id, replayed) in instances {
             owner.keep(id, replayed, &mut orphans);
+        }
+        for v1::Behind { instance, after } in replay.behind {
+            let id = wire::instance_id(&instance)?;
+            owner.lanes.set_behind(id, Behind { after, to: event_position, since: after });
+            owner.lanes.queue_catching_up(id);
         }
         for hash in orphans {
             tracing::error!(
@@ -209,7 +214,8 @@ impl Owner {
                     }
                 }
                 Effect::Listen { activation } => {
-                    self.catching_up.push_back(CatchingUp::new(id, activation));
+                    self.lanes.of(id).begun.push_back(activation);
+                    self.lanes.queue_catching_up(id);
                 }
                 Effect::RunChild { activation } => {
                     self.family.push_back(Kin::Run { parent: id, activation, wanted: None });
@@ -243,6 +249,7 @@ struct Replay {
     bytes: usize,
     inbox_position: u64,
     event_position: u64,
+    behind: Vec<v1::Behind>,
     now: Timestamp,
 }
 
@@ -270,6 +277,7 @@ impl Replay {
             bytes: 0,
             inbox_position: cached.map_or(0, |body| body.inbox_position),
             event_position: cached.map_or(0, |body| body.event_position),
+            behind: cached.map_or_else(Vec::new, |body| body.behind.clone()),
             now: cached.map_or(Timestamp::default(), |body| Timestamp(body.at_ms)),
         }
     }
@@ -280,6 +288,7 @@ impl Replay {
         while let Some(commit) = self.log.next(&mut reader).await? {
             self.inbox_position = commit.body.inbox_position;
             self.event_position = commit.body.event_position;
+            self.behind.clone_from(&commit.body.behind);
             self.now = self.now.max(Timestamp(commit.body.at_ms));
             self.bytes += commit.bytes;
             self.take(commit).await?;

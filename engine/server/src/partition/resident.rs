@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     definitions::Definition,
+    error::Refusal,
     lifecycle::{self, Told},
 };
 
@@ -27,8 +28,8 @@ pub(super) struct Resident {
     pub key_digest: Option<[u8; 32]>,
     /// The cache does not have its present state.
     pub dirty: bool,
-    /// Its last decision took all the work that one may.
-    pub heavy: bool,
+    /// A decision about it took long.
+    pub slow: bool,
 }
 
 impl Resident {
@@ -41,7 +42,36 @@ impl Resident {
             touched: Instant::now(),
             key_digest: None,
             dirty: false,
-            heavy: false,
+            slow: false,
+        }
+    }
+
+    /// Decisions about it are made beside the loop: one of its workflow took long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.definition.as_ref().is_some_and(|definition| definition.is_slow())
+    }
+
+    pub(super) fn set_slow(&mut self) {
+        self.slow = true;
+        if let Some(definition) = &self.definition {
+            definition.set_slow();
+        }
+    }
+
+    /// Whether there is something to go on with.
+    pub(super) fn has_more(&self) -> bool {
+        !self.instance.ready.is_empty() && !self.instance.suspended
+    }
+
+    pub(super) fn without_definition(&self) -> Refusal {
+        let name = &self.instance.started.name;
+        Refusal::UnknownWorkflow(format!("{}/{}:{}", name.namespace, name.name, name.version))
+    }
+
+    /// Before a decision, when lifecycle events are wanted.
+    pub(super) fn remember_what_was_told(&mut self) {
+        if self.told.is_none() {
+            self.told = Some(self.instance.clone());
         }
     }
 

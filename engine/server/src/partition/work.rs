@@ -24,7 +24,7 @@ use prost::Message;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Exit, Request, owner::Owner, partition_of, resident::Resident};
+use super::{Exit, Request, lanes::Asker, owner::Owner, partition_of, resident::Resident};
 use crate::{
     broker::{self, Broker},
     events::{self, CloudEvent},
@@ -280,13 +280,16 @@ impl Owner {
             self.event_position = 0;
             self.event_committed = 0;
             self.giving = None;
+            self.lanes.forget_events();
         }
     }
 
     /// Publishes every command that should be in the queue and is not.
     pub(super) async fn reconcile(&mut self) -> Result<(), Exit> {
+        let unanswered =
+            self.steps.iter().filter(|((id, step), _)| !self.lanes.answered(*id, *step));
         let wanted: Vec<_> =
-            self.steps.iter().map(|((id, step), open)| (*id, *step, open.attempt)).collect();
+            unanswered.map(|((id, step), open)| (*id, *step, open.attempt)).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -330,8 +333,8 @@ impl Owner {
         );
         let error = WorkflowError::standard(Standard::Runtime, "Command too large", &what);
         let report = Report::default();
-        let _ = self
-            .decide(id, Command::FailStep { activation, attempt, error, retryable: false, report });
+        let command = Command::FailStep { activation, attempt, error, retryable: false, report };
+        self.command(id, command, Asker::Nobody);
     }
 
     /// The commands of this partition in the queue; `None` when the broker does not tell.

@@ -36,6 +36,7 @@ fn commits() -> Vec<Vec<u8>> {
         at_ms: 5,
         inbox_position: 6,
         event_position: 7,
+        behind: vec![v1::Behind { instance: vec![1; 16], after: 3 }],
         content: Some(content),
     };
     contents.map(|content| body(content).encode_to_vec()).collect()

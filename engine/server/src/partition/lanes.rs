@@ -1,0 +1,278 @@
+//! What waits for single instances: commands while a decision about one is made beside the loop, and events while it
+//! catches up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use baton_core::{ActivationId, Attempt, Command, Instance, InstanceId};
+
+use super::{Reply, starts::Starting};
+
+/// A command, and who learns what became of it.
+pub(super) struct Asked {
+    pub command: Command,
+    pub asker: Asker,
+}
+
+pub(super) enum Asker {
+    Client(Reply<Instance>),
+    /// By a result at this position of the inbox.
+    Worker {
+        sequence: u64,
+        department: Arc<str>,
+    },
+    Nobody,
+}
+
+/// Events that an instance has not been shown, while others have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behind {
+    /// The last one that it was shown.
+    pub after: u64,
+    /// The last one that it may want.
+    pub to: u64,
+    /// Where it fell behind.
+    pub since: u64,
+}
+
+/// What is made beside the loop next.
+pub(super) enum Turn {
+    /// A decision about an instance.
+    Lane(InstanceId),
+    Start(Box<Starting>),
+}
+
+/// Of one instance. There is one for as long as anything waits for it.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// By clients, who want an answer.
+    asked: VecDeque<Asked>,
+    came: VecDeque<Asked>,
+    /// Steps whose results are among them, or are being decided about.
+    answered: BTreeSet<ActivationId>,
+    /// Listeners that events may have been kept for.
+    pub begun: VecDeque<ActivationId>,
+    /// Those events.
+    pub kept: BTreeSet<(u64, ActivationId)>,
+    /// A decision about the instance is being made.
+    pub running: bool,
+    pub queued: bool,
+    /// The last turn was an event's.
+    pub heard: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Lanes {
+    of: HashMap<InstanceId, Lane>,
+    /// What is to be made beside the loop: first what may be short.
+    turns: [VecDeque<Turn>; 2],
+    /// Listeners of instances that decide in the loop.
+    catching_up: VecDeque<InstanceId>,
+    behind: BTreeMap<InstanceId, Behind>,
+    /// Positions of the inbox with results that are held, and how many.
+    held: BTreeMap<u64, usize>,
+}
+
+impl Lanes {
+    pub(super) fn of(&mut self, id: InstanceId) -> &mut Lane {
+        self.of.entry(id).or_default()
+    }
+
+    /// Whether an event that comes now must wait behind others.
+    pub(super) fn waits(&self, id: InstanceId) -> bool {
+        self.behind.contains_key(&id)
+            || self
+                .of
+                .get(&id)
+                .is_some_and(|lane| lane.running || !lane.begun.is_empty() || !lane.kept.is_empty())
+    }
+
+    pub(super) fn hold(&mut self, id: InstanceId, asked: Asked) {
+        if let Asker::Worker { sequence, .. } = asked.asker {
+            *self.held.entry(sequence).or_default() += 1;
+        }
+        let lane = self.of.entry(id).or_default();
+        lane.answered.extend(answers(&asked.command).map(|(step, _)| step));
+        match asked.asker {
+            Asker::Client(_) => lane.asked.push_back(asked),
+            Asker::Worker { .. } | Asker::Nobody => lane.came.push_back(asked),
+        }
+    }
+
+    pub(super) fn next_held(&mut self, id: InstanceId) -> Option<Asked> {
+        let lane = self.of.get_mut(&id)?;
+        lane.asked.pop_front().or_else(|| lane.came.pop_front())
+    }
+
+    /// It has been decided about what was held.
+    pub(super) fn settled(&mut self, id: InstanceId, asked: &Asked) {
+        if let Asker::Worker { sequence, .. } = asked.asker
+            && let Some(count) = self.held.get_mut(&sequence)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&sequence);
+            }
+        }
+        if let (Some((activation, _)), Some(lane)) = (answers(&asked.command), self.of.get_mut(&id))
+        {
+            lane.answered.remove(&activation);
+        }
+    }
+
+    /// Whether a step has a result that is still to be decided about.
+    pub(super) fn answered(&self, id: InstanceId, step: ActivationId) -> bool {
+        self.of.get(&id).is_some_and(|lane| lane.answered.contains(&step))
+    }
+
+    pub(super) fn clients_waiting(&self, id: InstanceId) -> usize {
+        self.of.get(&id).map_or(0, |lane| lane.asked.len())
+    }
+
+    /// The first position of the inbox of which something is not decided about.
+    pub(super) fn first_held(&self) -> Option<u64> {
+        self.held.first_key_value().map(|(sequence, _)| *sequence)
+    }
+
+    /// An event that others are shown now is for this one to see later.
+    pub(super) fn fall_behind(&mut self, id: InstanceId, position: u64) {
+        let before = position - 1;
+        let new = Behind { after: before, to: position, since: before };
+        self.behind.entry(id).or_insert(new).to = position;
+    }
+
+    pub(super) fn set_behind(&mut self, id: InstanceId, behind: Behind) {
+        self.behind.insert(id, behind);
+    }
+
+    pub(super) fn behind(&self, id: InstanceId) -> Option<Behind> {
+        self.behind.get(&id).copied()
+    }
+
+    /// It was shown an event: one that was kept for a listener, or the next one that came.
+    pub(super) fn shown(&mut self, id: InstanceId, position: u64, listener: Option<ActivationId>) {
+        if let Some(listener) = listener {
+            self.of(id).kept.remove(&(position, listener));
+            return;
+        }
+        if let Some(behind) = self.behind.get_mut(&id) {
+            behind.after = behind.after.max(position);
+            if behind.after >= behind.to {
+                self.behind.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn all_behind(&self) -> &BTreeMap<InstanceId, Behind> {
+        &self.behind
+    }
+
+    /// The stream of events is another one.
+    pub(super) fn forget_events(&mut self) {
+        self.behind.clear();
+        for lane in self.of.values_mut() {
+            lane.kept.clear();
+        }
+    }
+
+    /// A turn beside the loop for an instance: once, and at once when a client waits for it.
+    pub(super) fn queue(&mut self, id: InstanceId, slow: bool) {
+        let lane = self.of.entry(id).or_default();
+        if lane.running {
+            return;
+        }
+        if !lane.asked.is_empty() {
+            self.turns[0].push_front(Turn::Lane(id));
+        } else if !lane.queued {
+            lane.queued = true;
+            self.turns[usize::from(slow)].push_back(Turn::Lane(id));
+        }
+    }
+
+    pub(super) fn queue_start(&mut self, starting: Starting) {
+        self.turns[0].push_back(Turn::Start(Box::new(starting)));
+    }
+
+    pub(super) fn starts_waiting(&self) -> usize {
+        self.turns[0].len()
+    }
+
+    pub(super) fn next_turn(&mut self, slow: bool) -> Option<Turn> {
+        let turn = self.turns[usize::from(slow)].pop_front()?;
+        if let Turn::Lane(id) = turn {
+            self.of(id).queued = false;
+        }
+        Some(turn)
+    }
+
+    /// A turn in the loop for an instance that catches up.
+    pub(super) fn queue_catching_up(&mut self, id: InstanceId) {
+        let lane = self.of.entry(id).or_default();
+        if !lane.queued && !lane.running {
+            lane.queued = true;
+            self.catching_up.push_back(id);
+        }
+    }
+
+    pub(super) fn next_catching_up(&mut self) -> Option<InstanceId> {
+        let id = self.catching_up.pop_front()?;
+        self.of(id).queued = false;
+        Some(id)
+    }
+
+    pub(super) fn is_catching_up(&self) -> bool {
+        !self.catching_up.is_empty()
+    }
+
+    /// There is no such instance.
+    pub(super) fn forget(&mut self, id: InstanceId) {
+        self.of.remove(&id);
+        self.behind.remove(&id);
+    }
+
+    /// Those that wait for events to be there.
+    pub(super) fn queue_stalled(&mut self) {
+        let stalled = |lane: &Lane| !lane.queued && !lane.running;
+        let of_lanes = self.of.iter().filter(|(_, lane)| stalled(lane)).map(|(id, _)| *id);
+        let idle = self.behind.keys().filter(|id| !self.of.contains_key(id)).copied();
+        let stalled: Vec<_> = of_lanes.chain(idle).collect();
+        for id in stalled {
+            self.queue_catching_up(id);
+        }
+    }
+
+    /// Whether anything waits for an instance beside what it has to go on with; without, its lane ends.
+    pub(super) fn has_more(&mut self, id: InstanceId) -> bool {
+        let behind = self.behind.contains_key(&id);
+        let Some(lane) = self.of.get(&id) else { return behind };
+        let more = !lane.asked.is_empty()
+            || !lane.came.is_empty()
+            || !lane.begun.is_empty()
+            || !lane.kept.is_empty()
+            || behind;
+        if !more && !lane.running && !lane.queued {
+            self.of.remove(&id);
+        }
+        more
+    }
+}
+
+/// The attempt that a command answers.
+pub(super) fn answers(command: &Command) -> Option<(ActivationId, Attempt)> {
+    match command {
+        Command::CompleteStep { activation, attempt, .. }
+        | Command::FailStep { activation, attempt, .. } => Some((*activation, *attempt)),
+        Command::Continue
+        | Command::FireTimer { .. }
+        | Command::Cancel { .. }
+        | Command::Terminate { .. }
+        | Command::Suspend { .. }
+        | Command::Resume
+        | Command::Rerun { .. }
+        | Command::TakeEvent { .. }
+        | Command::PublishedEvent { .. }
+        | Command::EndChild { .. } => None,
+    }
+}
