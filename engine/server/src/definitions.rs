@@ -251,6 +251,10 @@ impl Definitions {
         let version = semver::Version::parse(&name.version)
             .expect("the compiler takes only semantic versions");
         let mut known = self.known.write().expect("nobody panics while holding it");
+        // Two may have compiled it at once: all share one.
+        if let Some(found) = known.by_hash.get(&hash) {
+            return Arc::clone(found);
+        }
         known.by_hash.insert(hash, Arc::clone(&definition));
         // Found by its hash alone: nobody starts it by its name.
         known.by_hash.extend(trigger.map(|trigger| (trigger.workflow.hash, trigger)));

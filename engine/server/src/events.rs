@@ -180,8 +180,13 @@ impl Feed {
 
     /// Waits until something is there that follows a position.
     pub async fn beyond(&self, position: u64) {
+        self.reached(position + 1).await;
+    }
+
+    /// Waits until all up to a position was read.
+    pub async fn reached(&self, position: u64) {
         let mut last = self.last.clone();
-        if last.wait_for(|last| *last > position).await.is_err() {
+        if last.wait_for(|last| *last >= position).await.is_err() {
             // Nobody reads any more: the process is stopping.
             std::future::pending::<()>().await;
         }

@@ -25,6 +25,18 @@ pub const SLOW_FILTER_WORK: u64 = 20_000;
 /// Instances that may be behind with events while others have seen them: a commit names each, with some 30 bytes.
 pub const BEHIND_MAX: usize = 1_000;
 
+/// Bytes of results that wait for decisions beside the loop: what finds no room is read from the inbox again.
+pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Clients of a partition that wait for decisions beside the loop: each holds what it asked.
+pub const CLIENTS_HELD_MAX: usize = 1_000;
+
+/// Positions of kept events that a lane holds at once.
+pub const KEPT_AT_ONCE: usize = 1_000;
+
+/// Events that are fetched from the stream at once for one instance, in some 1 ms each.
+pub const EVENTS_FETCHED_AT_ONCE: usize = 3;
+
 /// Events that an instance which catches up is shown at once: then it is the turn of what comes for others.
 pub const CATCH_UP_AT_ONCE: usize = 100;
 

@@ -283,7 +283,7 @@ impl Supervisor {
                 lost,
             ));
             let began = std::time::Instant::now();
-            let exit = match AssertUnwindSafe(self.lead(losing)).catch_unwind().await {
+            let exit = match AssertUnwindSafe(Box::pin(self.lead(losing))).catch_unwind().await {
                 Ok(Ok(never)) => match never {},
                 Ok(Err(exit)) => exit,
                 Err(_) => Exit::Panicked,
@@ -409,7 +409,7 @@ impl Supervisor {
             self.expect_no_growth().await?;
         }
         let mut owner =
-            recovery::recover(&self.engine, self.partition, self.nudges.clone()).await?;
+            Box::pin(recovery::recover(&self.engine, self.partition, self.nudges.clone())).await?;
         let epoch = owner.epoch();
         let recovery_s = began.elapsed().as_secs_f64();
         tracing::info!(

@@ -359,3 +359,65 @@ async fn a_listener_that_is_slow_takes_each_event_in_turn_whatever_is_killed() {
     assert_eq!(taken, (0..EVENTS).collect::<Vec<_>>());
     world.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn listeners_of_one_instance_each_take_what_came_while_no_engine_ran() {
+    const EVENTS: usize = 60;
+    let mut world = World::begin(Setup { partitions: 1, ..Setup::default() }).await.unwrap();
+    let until = "until: { one: { with: { type: lab.end } } }";
+    let with = "with: { type: lab.n }";
+    let tied = "correlate: { k: { from: .data.k, expect: '${ 1 }' } }";
+    let listen = |filter| format!("{{ listen: {{ to: {{ any: [ {{ {filter} }} ], {until} }} }} }}");
+    let tasks = format!(
+        "- all:\n    fork:\n      branches:\n      - any: {}\n      - tied: {}\n      - again: {}",
+        listen(with.to_owned()),
+        listen(format!("{with}, {tied}")),
+        listen(format!("{with}, {tied}")),
+    );
+    world.deploy("all", &tasks).await.unwrap();
+    // Others whose turn comes before: of many that wait, and of another type.
+    let other = listen(
+        "with: { type: lab.other }, correlate: { k: { from: .data.k, expect: '${ 1 }' } }".into(),
+    );
+    world.deploy("other", &format!("- l: {other}")).await.unwrap();
+    for _ in 0..20 {
+        world.start("other", "{}").await.unwrap();
+    }
+    let id = world.start("all", "{}").await.unwrap();
+    waiting(&world, &id).await;
+    world.cluster.batond.kill().unwrap();
+    let client = world.cluster.nats.connect().await.unwrap();
+    // More in all than one commit may hold.
+    let pad = "x".repeat(8 * 1024);
+    for n in 0..EVENTS {
+        let event = event("lab.n", &n.to_string(), &json!({ "k": 1, "n": n, "pad": pad })).event;
+        client.publish("baton.event.lab", event.into()).await.unwrap();
+    }
+    let end = event("lab.end", "end", &json!({})).event;
+    client.publish("baton.event.lab", end.into()).await.unwrap();
+    client.flush().await.unwrap();
+    world.cluster.batond.restart().await.unwrap();
+    let output = world.api.completed(&id, DEADLINE).await.unwrap();
+    let taken: Vec<Vec<Value>> = serde_json::from_str(&output).unwrap();
+    let numbers = |events: &Vec<Value>| events.iter().map(|e| e["n"].as_u64()).collect::<Vec<_>>();
+    let all = (0..EVENTS as u64).map(Some).collect::<Vec<_>>();
+    assert_eq!(taken.iter().map(numbers).collect::<Vec<_>>(), vec![all; 3]);
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_instance_that_listens_hears_its_timeout_although_no_event_ever_came() {
+    let world = World::begin(Setup { partitions: 1, ..Setup::default() }).await.unwrap();
+    let slow = "{ set: { n: '${ [range(20000)] | length }' } }";
+    let listen = "{ listen: { to: { one: { with: { type: lab.n } } } }, timeout: { after: { milliseconds: 300 } } }";
+    let tasks = format!(
+        "- slow: {slow}\n- again: {slow}\n- heard:\n    try: [ {{ l: {listen} }} ]\n    catch: {{ do: [ {{ none: {{ set: {{ heard: false }} }} }} ] }}"
+    );
+    world.deploy("slow", &tasks).await.unwrap();
+    // The second time it is known that it is slow.
+    for _ in 0..2 {
+        let ended = world.run("slow", "{}").await.unwrap();
+        assert_eq!(ended.output, r#"{"heard":false}"#, "{ended:?}");
+    }
+    world.end().await.unwrap();
+}

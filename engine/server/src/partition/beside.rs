@@ -17,6 +17,7 @@ use super::{
     giving::ToShow,
     lanes::{Asked, Asker, Turn},
     owner::Owner,
+    resident::Resident,
     starts::Starting,
 };
 use crate::{error::Refusal, limits};
@@ -71,13 +72,19 @@ enum About {
 impl Owner {
     /// A decision about the instance is to be made beside the loop.
     pub(super) fn hold(&mut self, id: InstanceId, asked: Asked) {
-        if matches!(asked.asker, Asker::Client(_))
-            && self.lanes.clients_waiting(id) >= limits::REQUESTS_WAITING_MAX
-        {
-            return self.tell(id, asked.asker, Err(Refusal::Overloaded));
+        if matches!(asked.asker, Asker::Client(_)) {
+            if self.lanes.too_many_clients() {
+                return self.tell(id, asked.asker, Err(Refusal::Overloaded));
+            }
+            self.lanes.queue_for_client(id);
         }
         self.lanes.hold(id, asked);
         self.queue_beside(id);
+    }
+
+    /// Whether nothing may be decided about it in the loop.
+    pub(super) fn is_beside(&self, id: InstanceId) -> bool {
+        self.residents.get(&id).is_some_and(Resident::is_slow) || self.lanes.is_running(id)
     }
 
     pub(super) fn queue_beside(&mut self, id: InstanceId) {
@@ -157,7 +164,8 @@ impl Owner {
                     }
                 }
                 ToShow::Later => {
-                    self.queue_beside(id);
+                    // In the loop, where others have their turn before the next part.
+                    self.lanes.queue_catching_up(id);
                     return Ok(None);
                 }
                 ToShow::Nothing => {}
@@ -176,7 +184,10 @@ impl Owner {
             made.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         self.beside.busy[usize::from(slow)] = false;
         let (id, about, decided) = match of {
-            MadeOf::Start { starting, begun } => return self.begun_beside(*starting, begun).await,
+            MadeOf::Start { starting, begun } => {
+                self.lanes.start_made(&starting);
+                return self.begun_beside(*starting, begun).await;
+            }
             MadeOf::Decision { id, about, decided } => (id, about, decided),
         };
         let now = self.tell_time();
@@ -200,6 +211,13 @@ impl Owner {
             }
             About::Event { position, listener } => self.lanes.shown(id, position, listener),
             About::More => {}
+        }
+        if let Some(from) = self.lanes.read_again_from() {
+            self.inbox_position = from - 1;
+            self.inbox_anew = true;
+        }
+        if self.lanes.has_client(id) {
+            self.lanes.queue_for_client(id);
         }
         if self.lanes.has_more(id) || self.residents[&id].has_more() {
             self.queue_beside(id);

@@ -10,16 +10,15 @@ use super::{
     batch::After,
     family::{Kin, Wanted},
     intake::Refused,
-    lanes::{Asked, Asker},
+    lanes::{Asked, Asker, Begun},
     owner::{OpenStep, Owner},
-    resident::Resident,
 };
 use crate::{definitions::Definition, error::Refusal, limits, traces};
 
 impl Owner {
     /// Decides about a resident instance, or holds the command for a decision beside the loop.
     pub(super) fn command(&mut self, id: InstanceId, command: Command, asker: Asker) {
-        if self.residents.get(&id).is_some_and(Resident::is_slow) {
+        if self.is_beside(id) {
             return self.hold(id, Asked { command, asker });
         }
         let outcome = self.decide(id, command);
@@ -156,7 +155,11 @@ impl Owner {
                 }
             }
             Some(Effect::Listen { activation }) => {
-                self.lanes.of(id).begun.push_back(activation);
+                // It may want the event of which others are being told.
+                if let Some(giving) = &mut self.giving {
+                    giving.also(id);
+                }
+                self.lanes.of(id).begun.push_back(Begun { activation, given: 0 });
                 self.lanes.queue_catching_up(id);
             }
             Some(Effect::RunChild { activation }) => {

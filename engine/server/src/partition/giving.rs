@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use baton_core::{ActivationId, Command, InstanceId, event::Origin};
 
-use super::{Exit, listeners::Subscription, owner::Owner, resident::Resident};
+use super::{Exit, listeners::Subscription, owner::Owner};
 use crate::{
     events::{Arrived, CloudEvent, Next},
     limits,
@@ -31,6 +31,13 @@ pub(super) enum ToShow {
     Nothing,
 }
 
+impl Giving {
+    /// An instance that has begun to listen meanwhile.
+    pub(super) fn also(&mut self, id: InstanceId) {
+        self.candidates.insert(id);
+    }
+}
+
 impl Owner {
     /// After a decision: enters what the instance listens for now.
     pub(super) fn note_listeners(&mut self, id: InstanceId) {
@@ -47,7 +54,7 @@ impl Owner {
     pub(super) async fn give_events(&mut self) -> Result<(), Exit> {
         while !self.batch.is_full() && self.lanes.all_behind().len() < limits::BEHIND_MAX {
             let Some(mut giving) = self.giving.take() else {
-                match self.next_event(self.event_position).await? {
+                match self.next_event().await? {
                     Some(arrived) => {
                         let asked = arrived.event.as_ref().map(|e| self.listeners.subscriptions(e));
                         let subscriptions = asked.unwrap_or_default().into_iter();
@@ -79,13 +86,13 @@ impl Owner {
         Ok(())
     }
 
-    async fn next_event(&self, after: u64) -> Result<Option<Arc<Arrived>>, Exit> {
+    async fn next_event(&self) -> Result<Option<Arc<Arrived>>, Exit> {
         let feed = &self.engine.feed;
-        match feed.after(after) {
+        match feed.after(self.event_position) {
             Next::Arrived(arrived) => Ok(Some(arrived)),
             Next::Wait => Ok(None),
             Next::Behind => {
-                let fetched = feed.fetch_after(after).await;
+                let fetched = feed.fetch_after(self.event_position).await;
                 fetched.map_err(|error| Exit::Broker(error.to_string()))
             }
         }
@@ -98,11 +105,13 @@ impl Owner {
         position: u64,
         event: &CloudEvent,
     ) -> Result<(), Exit> {
-        let Some(resident) = self.resident(id).await? else { return Ok(()) };
-        let slow = resident.is_slow();
-        if slow || self.lanes.waits(id) {
+        if self.resident(id).await?.is_none() {
+            return Ok(());
+        }
+        let beside = self.is_beside(id);
+        if beside || self.lanes.waits(id) {
             self.lanes.fall_behind(id, position);
-            if slow {
+            if beside {
                 self.queue_beside(id);
             } else {
                 self.lanes.queue_catching_up(id);
@@ -162,9 +171,12 @@ impl Owner {
             return Ok(());
         }
         let (mut shown, before) = (0, self.batch.work);
-        while !self.residents.get(&id).is_some_and(Resident::is_slow) {
+        while !self.is_beside(id) {
             shown += 1;
-            if shown > limits::CATCH_UP_AT_ONCE || self.batch.work - before >= limits::SLOW_WORK {
+            if shown > limits::CATCH_UP_AT_ONCE
+                || self.batch.work - before >= limits::SLOW_WORK
+                || self.batch.is_full()
+            {
                 self.lanes.queue_catching_up(id);
                 return Ok(());
             }
@@ -185,6 +197,7 @@ impl Owner {
                 }
             }
         }
+        // Some of what it has missed is still to be found, and its turn beside the loop finds a part.
         self.queue_beside(id);
         Ok(())
     }
@@ -195,18 +208,17 @@ impl Owner {
             // They are being read.
             return Ok(ToShow::Nothing);
         }
-        if !self.look_up_kept(id) {
-            return Ok(ToShow::Later);
-        }
-        let missed = match self.next_missed(id).await? {
-            ToShow::Event { arrived, .. } => Some(arrived),
-            ToShow::Later => return Ok(ToShow::Later),
-            ToShow::Nothing => None,
-        };
-        while let Some((position, listener)) = self.lanes.of(id).kept.first().copied() {
-            if missed.as_ref().is_some_and(|missed| missed.position < position) {
-                break;
+        loop {
+            if !self.look_up_kept(id) {
+                return Ok(ToShow::Later);
             }
+            let lane = self.lanes.of(id);
+            let (Some(position), Some(begun)) =
+                (lane.kept.front().copied(), lane.begun.front().copied())
+            else {
+                return self.next_missed(id).await;
+            };
+            let listener = begun.activation;
             let instance = &self.residents[&id].instance;
             let wanted = !instance.taken.contains(&position)
                 && instance.listeners().any(|(found, _)| found == listener);
@@ -217,40 +229,69 @@ impl Owner {
                 Some(_) | None => self.lanes.shown(id, position, Some(listener)),
             }
         }
-        Ok(missed.map_or(ToShow::Nothing, |arrived| ToShow::Event { arrived, listener: None }))
     }
 
-    /// Finds out what was kept for listeners that have begun; `false`: that was enough for once.
+    /// Finds out what was kept for the first listener that has begun, which may be all there is to show it; `false`: that
+    /// was enough for once. What others have been shown since comes after it, for all.
     fn look_up_kept(&mut self, id: InstanceId) -> bool {
-        while let Some(activation) = self.lanes.of(id).begun.front().copied() {
-            let resident = &self.residents[&id];
-            if let Some(definition) = &resident.definition
-                && resident.instance.listeners().any(|(found, _)| found == activation)
-            {
-                let kept = self.listeners.kept_for(
-                    &self.engine.feed,
-                    self.event_position,
-                    &resident.instance,
-                    definition,
-                    activation,
-                    &mut self.batch.work,
-                );
-                let Some(kept) = kept else { return false };
-                let kept = kept.into_iter().map(|position| (position, activation));
-                self.lanes.of(id).kept.extend(kept);
+        let up_to = self.lanes.behind(id).map_or(self.event_position, |behind| behind.after);
+        loop {
+            let lane = self.lanes.of(id);
+            let Some(begun) = lane.begun.front().copied() else { return true };
+            if !lane.kept.is_empty() {
+                return true;
             }
-            self.lanes.of(id).begun.pop_front();
+            let resident = &self.residents[&id];
+            let listens = resident.instance.listeners().any(|(found, _)| found == begun.activation);
+            let (true, Some(definition)) = (listens, &resident.definition) else {
+                lane.begun.pop_front();
+                continue;
+            };
+            let kept = self.listeners.kept_for(
+                &self.engine.feed,
+                self.event_position,
+                &resident.instance,
+                definition,
+                begun.activation,
+                &mut self.batch.work,
+            );
+            let Some(kept) = kept else { return false };
+            self.batch.work += kept.len() as u64;
+            let rest = kept.range(begun.given + 1..=up_to.max(begun.given + 1));
+            let rest = rest.copied().filter(|position| *position <= up_to);
+            let lane = self.lanes.of(id);
+            lane.kept.extend(rest.take(limits::KEPT_AT_ONCE));
+            match (lane.kept.back(), lane.begun.front_mut()) {
+                (Some(last), Some(begun)) => begun.given = *last,
+                (None, _) | (_, None) => {
+                    lane.begun.pop_front();
+                }
+            }
         }
-        true
     }
 
     /// The first event that came while the instance caught up and that it may want.
     async fn next_missed(&mut self, id: InstanceId) -> Result<ToShow, Exit> {
+        let mut fetched = 0;
         for _ in 0..limits::EVENTS_PASSED_AT_ONCE {
             let Some(behind) = self.lanes.behind(id) else { return Ok(ToShow::Nothing) };
-            let Some(arrived) = self.next_event(behind.after).await? else {
-                return Ok(ToShow::Nothing);
+            let feed = &self.engine.feed;
+            let next = match feed.after(behind.after) {
+                Next::Arrived(arrived) => Some(arrived),
+                Next::Wait => None,
+                Next::Behind if fetched == limits::EVENTS_FETCHED_AT_ONCE => {
+                    return Ok(ToShow::Later);
+                }
+                Next::Behind => {
+                    fetched += 1;
+                    // Nobody else shall suffer for what this one has missed: it is tried again.
+                    feed.fetch_after(behind.after).await.unwrap_or_else(|error| {
+                        tracing::debug!(%error, instance = %id, "Missed events are not there yet");
+                        None
+                    })
+                }
             };
+            let Some(arrived) = next else { return Ok(ToShow::Nothing) };
             let wanted = arrived.position <= behind.to
                 && arrived.event.as_ref().is_some_and(|e| self.listeners.may_want(id, &e.kind));
             if wanted {

@@ -125,10 +125,10 @@ impl Owner {
             Ok(command) => command,
             Err(refused) => return Ok(Err(refused)),
         };
-        let Some(resident) = self.resident(id).await? else {
+        if self.resident(id).await?.is_none() {
             return Ok(Err(Refused::UnknownInstance));
-        };
-        if resident.is_slow() {
+        }
+        if self.is_beside(id) {
             // Nothing is held that would be refused.
             let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
             if !open || self.lanes.answered(id, step) {

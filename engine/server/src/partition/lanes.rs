@@ -9,6 +9,7 @@ use std::{
 use baton_core::{ActivationId, Attempt, Command, Instance, InstanceId};
 
 use super::{Reply, starts::Starting};
+use crate::limits;
 
 /// A command, and who learns what became of it.
 pub(super) struct Asked {
@@ -44,21 +45,33 @@ pub(super) enum Turn {
     Start(Box<Starting>),
 }
 
+/// A listener that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub activation: ActivationId,
+    /// It was shown what was kept up to here.
+    pub given: u64,
+}
+
 /// Of one instance. There is one for as long as anything waits for it.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub(super) struct Lane {
     /// By clients, who want an answer.
     asked: VecDeque<Asked>,
     came: VecDeque<Asked>,
     /// Steps whose results are among them, or are being decided about.
     answered: BTreeSet<ActivationId>,
-    /// Listeners that events may have been kept for.
-    pub begun: VecDeque<ActivationId>,
-    /// Those events.
-    pub kept: BTreeSet<(u64, ActivationId)>,
+    /// Listeners that events may have been kept for, first one first.
+    pub begun: VecDeque<Begun>,
+    /// Those events, for the first of them: not more at once than a bound.
+    pub kept: VecDeque<u64>,
     /// A decision about the instance is being made.
     pub running: bool,
-    pub queued: bool,
+    /// It has a turn beside the loop coming.
+    queued: bool,
+    /// It has a turn in the loop coming, to catch up.
+    catching_up: bool,
     /// The last turn was an event's.
     pub heard: bool,
 }
@@ -66,13 +79,22 @@ pub(super) struct Lane {
 #[derive(Default)]
 pub(super) struct Lanes {
     of: HashMap<InstanceId, Lane>,
-    /// What is to be made beside the loop: first what may be short.
-    turns: [VecDeque<Turn>; 2],
-    /// Listeners of instances that decide in the loop.
+    /// What is to be made beside the loop: for clients who wait, what may be short, and what is long.
+    for_clients: VecDeque<InstanceId>,
+    short: VecDeque<Turn>,
+    long: VecDeque<InstanceId>,
+    /// The last short turn was one for a client.
+    client_served: bool,
     catching_up: VecDeque<InstanceId>,
     behind: BTreeMap<InstanceId, Behind>,
     /// Positions of the inbox with results that are held, and how many.
     held: BTreeMap<u64, usize>,
+    held_bytes: usize,
+    /// Results that found no room: the inbox is read again from the first of them.
+    passed_over: BTreeSet<(InstanceId, ActivationId)>,
+    passed_over_from: Option<u64>,
+    /// Clients that wait for a decision or a start.
+    clients: usize,
 }
 
 impl Lanes {
@@ -89,14 +111,29 @@ impl Lanes {
                 .is_some_and(|lane| lane.running || !lane.begun.is_empty() || !lane.kept.is_empty())
     }
 
+    pub(super) fn is_running(&self, id: InstanceId) -> bool {
+        self.of.get(&id).is_some_and(|lane| lane.running)
+    }
+
     pub(super) fn hold(&mut self, id: InstanceId, asked: Asked) {
+        let answered = answers(&asked.command).map(|(step, _)| step);
         if let Asker::Worker { sequence, .. } = asked.asker {
+            if self.held_bytes >= limits::HELD_BYTES_MAX {
+                self.passed_over.extend(answered.map(|step| (id, step)));
+                let from = self.passed_over_from.unwrap_or(sequence);
+                self.passed_over_from = Some(from.min(sequence));
+                return;
+            }
             *self.held.entry(sequence).or_default() += 1;
+            self.held_bytes += bytes(&asked.command);
         }
         let lane = self.of.entry(id).or_default();
-        lane.answered.extend(answers(&asked.command).map(|(step, _)| step));
+        lane.answered.extend(answered);
         match asked.asker {
-            Asker::Client(_) => lane.asked.push_back(asked),
+            Asker::Client(_) => {
+                self.clients += 1;
+                lane.asked.push_back(asked);
+            }
             Asker::Worker { .. } | Asker::Nobody => lane.came.push_back(asked),
         }
     }
@@ -108,13 +145,18 @@ impl Lanes {
 
     /// It has been decided about what was held.
     pub(super) fn settled(&mut self, id: InstanceId, asked: &Asked) {
-        if let Asker::Worker { sequence, .. } = asked.asker
-            && let Some(count) = self.held.get_mut(&sequence)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.held.remove(&sequence);
+        match asked.asker {
+            Asker::Worker { sequence, .. } => {
+                self.held_bytes -= bytes(&asked.command);
+                if let Some(count) = self.held.get_mut(&sequence) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.held.remove(&sequence);
+                    }
+                }
             }
+            Asker::Client(_) => self.clients -= 1,
+            Asker::Nobody => {}
         }
         if let (Some((activation, _)), Some(lane)) = (answers(&asked.command), self.of.get_mut(&id))
         {
@@ -122,18 +164,29 @@ impl Lanes {
         }
     }
 
-    /// Whether a step has a result that is still to be decided about.
-    pub(super) fn answered(&self, id: InstanceId, step: ActivationId) -> bool {
-        self.of.get(&id).is_some_and(|lane| lane.answered.contains(&step))
+    /// Where the inbox is to be read again, now that there is room for what found none.
+    pub(super) fn read_again_from(&mut self) -> Option<u64> {
+        if self.held_bytes > limits::HELD_BYTES_MAX / 2 {
+            return None;
+        }
+        self.passed_over.clear();
+        self.passed_over_from.take()
     }
 
-    pub(super) fn clients_waiting(&self, id: InstanceId) -> usize {
-        self.of.get(&id).map_or(0, |lane| lane.asked.len())
+    /// Whether a step has a result that is still to be decided about.
+    pub(super) fn answered(&self, id: InstanceId, step: ActivationId) -> bool {
+        self.passed_over.contains(&(id, step))
+            || self.of.get(&id).is_some_and(|lane| lane.answered.contains(&step))
+    }
+
+    pub(super) fn too_many_clients(&self) -> bool {
+        self.clients >= limits::CLIENTS_HELD_MAX
     }
 
     /// The first position of the inbox of which something is not decided about.
     pub(super) fn first_held(&self) -> Option<u64> {
-        self.held.first_key_value().map(|(sequence, _)| *sequence)
+        let held = self.held.first_key_value().map(|(sequence, _)| *sequence);
+        held.into_iter().chain(self.passed_over_from).min()
     }
 
     /// An event that others are shown now is for this one to see later.
@@ -151,13 +204,14 @@ impl Lanes {
         self.behind.get(&id).copied()
     }
 
-    /// It was shown an event: one that was kept for a listener, or the next one that came.
+    /// It was shown an event: the first that was kept for a listener, or the next one that came.
     pub(super) fn shown(&mut self, id: InstanceId, position: u64, listener: Option<ActivationId>) {
-        if let Some(listener) = listener {
-            self.of(id).kept.remove(&(position, listener));
-            return;
-        }
-        if let Some(behind) = self.behind.get_mut(&id) {
+        if listener.is_some() {
+            let lane = self.of(id);
+            if lane.kept.front() == Some(&position) {
+                lane.kept.pop_front();
+            }
+        } else if let Some(behind) = self.behind.get_mut(&id) {
             behind.after = behind.after.max(position);
             if behind.after >= behind.to {
                 self.behind.remove(&id);
@@ -177,48 +231,67 @@ impl Lanes {
         }
     }
 
-    /// A turn beside the loop for an instance: once, and at once when a client waits for it.
+    /// A turn beside the loop for an instance.
     pub(super) fn queue(&mut self, id: InstanceId, slow: bool) {
         let lane = self.of.entry(id).or_default();
-        if lane.running {
+        if lane.running || lane.queued {
             return;
         }
-        if !lane.asked.is_empty() {
-            self.turns[0].push_front(Turn::Lane(id));
-        } else if !lane.queued {
-            lane.queued = true;
-            self.turns[usize::from(slow)].push_back(Turn::Lane(id));
+        lane.queued = true;
+        if slow {
+            self.long.push_back(id);
+        } else {
+            self.short.push_back(Turn::Lane(id));
         }
+    }
+
+    pub(super) fn has_client(&self, id: InstanceId) -> bool {
+        self.of.get(&id).is_some_and(|lane| !lane.asked.is_empty())
+    }
+
+    /// The same for a client that waits for it; whatever turn the instance has beside, it keeps.
+    pub(super) fn queue_for_client(&mut self, id: InstanceId) {
+        self.for_clients.push_back(id);
     }
 
     pub(super) fn queue_start(&mut self, starting: Starting) {
-        self.turns[0].push_back(Turn::Start(Box::new(starting)));
+        self.clients += usize::from(starting.is_for_client());
+        self.short.push_back(Turn::Start(Box::new(starting)));
     }
 
-    pub(super) fn starts_waiting(&self) -> usize {
-        self.turns[0].len()
+    pub(super) fn start_made(&mut self, starting: &Starting) {
+        self.clients -= usize::from(starting.is_for_client());
     }
 
     pub(super) fn next_turn(&mut self, slow: bool) -> Option<Turn> {
-        let turn = self.turns[usize::from(slow)].pop_front()?;
+        let turn = if slow {
+            Turn::Lane(self.long.pop_front()?)
+        } else {
+            self.client_served =
+                !self.client_served && !self.for_clients.is_empty() || self.short.is_empty();
+            if self.client_served {
+                return self.for_clients.pop_front().map(Turn::Lane);
+            }
+            self.short.pop_front()?
+        };
         if let Turn::Lane(id) = turn {
             self.of(id).queued = false;
         }
         Some(turn)
     }
 
-    /// A turn in the loop for an instance that catches up.
+    /// A turn in the loop for an instance that catches up, or is to begin with it.
     pub(super) fn queue_catching_up(&mut self, id: InstanceId) {
         let lane = self.of.entry(id).or_default();
-        if !lane.queued && !lane.running {
-            lane.queued = true;
+        if !lane.catching_up {
+            lane.catching_up = true;
             self.catching_up.push_back(id);
         }
     }
 
     pub(super) fn next_catching_up(&mut self) -> Option<InstanceId> {
         let id = self.catching_up.pop_front()?;
-        self.of(id).queued = false;
+        self.of(id).catching_up = false;
         Some(id)
     }
 
@@ -234,7 +307,7 @@ impl Lanes {
 
     /// Those that wait for events to be there.
     pub(super) fn queue_stalled(&mut self) {
-        let stalled = |lane: &Lane| !lane.queued && !lane.running;
+        let stalled = |lane: &Lane| !lane.queued && !lane.running && !lane.catching_up;
         let of_lanes = self.of.iter().filter(|(_, lane)| stalled(lane)).map(|(id, _)| *id);
         let idle = self.behind.keys().filter(|id| !self.of.contains_key(id)).copied();
         let stalled: Vec<_> = of_lanes.chain(idle).collect();
@@ -252,7 +325,7 @@ impl Lanes {
             || !lane.begun.is_empty()
             || !lane.kept.is_empty()
             || behind;
-        if !more && !lane.running && !lane.queued {
+        if !more && !lane.running && !lane.queued && !lane.catching_up {
             self.of.remove(&id);
         }
         more
@@ -275,4 +348,9 @@ pub(super) fn answers(command: &Command) -> Option<(ActivationId, Attempt)> {
         | Command::PublishedEvent { .. }
         | Command::EndChild { .. } => None,
     }
+}
+
+/// Of what a command holds, about.
+fn bytes(command: &Command) -> usize {
+    if let Command::CompleteStep { output, .. } = command { output.len() } else { 0 }
 }

@@ -259,7 +259,7 @@ impl Owner {
                     }
                 }
                 () = wait_for(timer), if gathering && timer.is_some() => self.fire_due().await?,
-                () = feed.beyond(seen.saturating_sub(1)), if gathering && self.lanes.is_catching_up() => {
+                () = feed.reached(seen), if gathering && self.lanes.is_catching_up() => {
                     self.catch_up().await?;
                     self.give_events().await?;
                 }
@@ -505,9 +505,9 @@ impl Owner {
     /// One decision more for an instance that has work left.
     async fn go_on(&mut self, id: Option<InstanceId>) -> Result<(), Exit> {
         if let Some(id) = id
-            && let Some(resident) = self.resident(id).await?
+            && self.resident(id).await?.is_some()
         {
-            if resident.is_slow() {
+            if self.is_beside(id) {
                 self.queue_beside(id);
                 return Ok(());
             }

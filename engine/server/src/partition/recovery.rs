@@ -18,7 +18,7 @@ use super::{
     Exit, Request,
     batch::After,
     family::Kin,
-    lanes::Behind,
+    lanes::{Begun, Behind},
     owner::{OpenStep, Owner},
     persist,
     resident::Resident,
@@ -214,7 +214,7 @@ impl Owner {
                     }
                 }
                 Effect::Listen { activation } => {
-                    self.lanes.of(id).begun.push_back(activation);
+                    self.lanes.of(id).begun.push_back(Begun { activation, given: 0 });
                     self.lanes.queue_catching_up(id);
                 }
                 Effect::RunChild { activation } => {

@@ -79,9 +79,7 @@ impl Owner {
     /// Beside the loop when its workflow is one whose decisions take long.
     pub(super) fn begin(&mut self, starting: Starting) {
         if starting.definition.is_slow() {
-            if matches!(starting.then, Then::Answer(_))
-                && self.lanes.starts_waiting() >= limits::REQUESTS_WAITING_MAX
-            {
+            if starting.is_for_client() && self.lanes.too_many_clients() {
                 return self.tell_start(starting.then, Err(Refusal::Overloaded));
             }
             return self.lanes.queue_start(starting);
@@ -173,6 +171,13 @@ impl Owner {
 }
 
 impl Starting {
+    pub(super) fn is_for_client(&self) -> bool {
+        match self.then {
+            Then::Answer(_) => true,
+            Then::Tell { .. } => false,
+        }
+    }
+
     /// Its first events, or why the input does not fit, and the work of it.
     pub(super) fn decide(
         &self,
