@@ -34,10 +34,10 @@ chaos: ## the crash test at full size
 	@nats=$$(deploy/get-nats-server) && \
 	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/baton-chaos"
 
-bench: ## speed against the bare loop and the cost of the language, into target/bench.json and bench-language.json
+bench: ## speed against the bare loop, the cost of the language and of policies, into target/bench*.json
 	$(CARGO) build --release --workspace --bins
 	@nats=$$(deploy/get-nats-server) && export BATON_NATS_SERVER="$$nats" && missed=0 && \
-	  for what in speed language; do \
+	  for what in speed language policy; do \
 	    "$${CARGO_TARGET_DIR:-target}/release/baton-bench" $$what || missed=1; \
 	  done && exit $$missed
 

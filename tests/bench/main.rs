@@ -8,6 +8,7 @@ mod engine;
 mod language;
 mod load;
 mod meter;
+mod policy;
 mod report;
 mod scale;
 mod speed;
@@ -33,6 +34,8 @@ enum What {
     Speed(speed::Arguments),
     /// What the language costs, into target/bench-language.json
     Language,
+    /// What a policy decision costs against Cedar alone, into target/bench-policy.json
+    Policy,
     /// 100,000 waiting instances, into target/bench-scale.json
     Scale(scale::Arguments),
 }
@@ -44,6 +47,7 @@ async fn main() -> Result<ExitCode> {
     let cleared = match Arguments::parse().what {
         What::Speed(arguments) => speed::run(&arguments).await?,
         What::Language => language::run().await?,
+        What::Policy => policy::run()?,
         What::Scale(arguments) => scale::run(&arguments).await?,
     };
     Ok(if cleared { ExitCode::SUCCESS } else { ExitCode::FAILURE })

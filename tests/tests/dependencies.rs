@@ -9,15 +9,19 @@ use baton_tests::settings;
 use serde_json::Value;
 
 /// Each crate and what of ours it may use. The tests look at everything from outside, and so may use everything.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("baton-core", &[]),
     ("baton-proto", &[]),
     ("baton-dsl", &["baton-core"]),
+    ("baton-policy", &[]),
     ("baton-server", &["baton-core", "baton-dsl", "baton-proto"]),
-    ("baton-cli", &["baton-core", "baton-dsl", "baton-proto"]),
+    ("baton-cli", &["baton-core", "baton-dsl", "baton-policy", "baton-proto"]),
     ("baton-worker", &["baton-proto"]),
     ("baton-standard", &["baton-worker"]),
-    ("baton-tests", &["baton-core", "baton-dsl", "baton-proto", "baton-server", "baton-worker"]),
+    (
+        "baton-tests",
+        &["baton-core", "baton-dsl", "baton-policy", "baton-proto", "baton-server", "baton-worker"],
+    ),
 ];
 
 /// What the pure state machine may use of others', and what may test it.

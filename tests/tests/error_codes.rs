@@ -15,7 +15,7 @@ struct Section {
     before: &'static [&'static str],
 }
 
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     Section {
         heading: "## Requests",
         sources: &[
@@ -44,6 +44,11 @@ const SECTIONS: [Section; 5] = [
         heading: "## Scenarios",
         sources: &["engine/cli/src/scenario.rs", "engine/cli/src/scenario"],
         before: &["problem(\""],
+    },
+    Section {
+        heading: "## Policies",
+        sources: &["engine/policy/src/check.rs"],
+        before: &["Finding::error(\"", "Err((\"", "String| (\""],
     },
 ];
 

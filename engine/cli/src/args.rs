@@ -68,6 +68,26 @@ pub(crate) struct Folder {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Hold a set against the schema, strictly, and see what lifts its denials; exit status 1 when it has errors.
+    #[command(after_help = "Examples:\n  baton policy check policies/packs\n  \
+        baton policy check policies/packs -o json | jq -r .sha256")]
+    Check {
+        /// With *.cedar, and entities.json for people, groups and agents.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Ask a set the questions of its cases; exit status 1 when one is answered otherwise, 2 when they cannot be asked.
+    #[command(after_help = "Examples:\n  baton policy test policies/packs\n  \
+        baton policy test policies/packs -o json | jq '.files[].cases[] | select(.passed | not)'")]
+    Test {
+        /// With cases/*.yaml beside its policies.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum FunctionsCommand {
     /// Check a function and store it in the engine's catalog.
     #[command(after_help = "Examples:\n  baton functions deploy greet:1.0.0 greet.yaml\n  \
@@ -145,6 +165,13 @@ pub(crate) enum Command {
     Functions {
         #[command(subcommand)]
         command: Option<FunctionsCommand>,
+    },
+    /// Sets of policies: check one, try one out, without an engine.
+    #[command(after_help = "Examples:\n  baton policy check policies/packs\n  \
+        baton policy test policies/packs")]
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
     },
     /// List the workflows that are deployed, or print the source of one.
     #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \

@@ -246,7 +246,7 @@ mod tests {
             shape("http://127.0.0.1:1", None, &[Problem { problem: "p".into(), hint: "h".into() }]);
         assert_eq!(
             shape.to_string(),
-            r#"{"ok":false,"problems":[{"hint":"h","problem":"p"}],"reachable":false,"url":"http://127.0.0.1:1"}"#
+            r#"{"url":"http://127.0.0.1:1","ok":false,"reachable":false,"problems":[{"problem":"p","hint":"h"}]}"#
         );
     }
 }

@@ -336,7 +336,7 @@ mod tests {
             event(Kind::StepScheduled(StepScheduled { activation: 3, attempt: 1, arguments }));
         assert_eq!(
             shape(&scheduled).to_string(),
-            r#"{"at":"2026-01-31T08:00:01.500Z","data":{"activation":3,"arguments":{"amount":1.10},"attempt":1},"function":"finance.charge","kind":"step-scheduled","number":7,"partition":1,"pointer":"/do/0/charge","sequence":42,"task":"charge"}"#
+            r#"{"number":7,"at":"2026-01-31T08:00:01.500Z","kind":"step-scheduled","task":"charge","pointer":"/do/0/charge","function":"finance.charge","partition":1,"sequence":42,"data":{"activation":3,"attempt":1,"arguments":{"amount":1.10}}}"#
         );
     }
 
@@ -365,7 +365,7 @@ mod tests {
         let plain = |width| line(&scheduled, 1_769_846_400_000, width, Paint { color: false });
         assert_eq!(
             plain(120),
-            "    7     +1.5s  step-scheduled      charge (finance.charge)  arguments={\"amount\":1.10} attempt=2"
+            "    7     +1.5s  step-scheduled      charge (finance.charge)  attempt=2 arguments={\"amount\":1.10}"
         );
         assert_eq!(plain(60), "    7     +1.5s  step-scheduled      charge (finance.charge…");
     }

@@ -16,6 +16,7 @@ mod input;
 mod instances;
 mod lint;
 mod output;
+mod policy;
 mod progress;
 mod publish;
 mod sarif;
@@ -78,6 +79,7 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
         Command::Diagram { file, short, catalog } => {
             diagram::diagram(&file, short, &catalog, &output)
         }
+        Command::Policy { command } => policy::policy(&command, &output),
         Command::Functions { command } => functions::functions(&client()?, command, &output).await,
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
         Command::Start(start) => start::start(&client()?, start, &output).await,

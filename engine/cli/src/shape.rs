@@ -188,7 +188,7 @@ mod tests {
         };
         assert_eq!(
             result(&instance).to_string(),
-            r#"{"error":null,"id":"0199","output":{"big":18446744073709551616,"paid":1234567890.12345678901234567890},"status":"completed"}"#
+            r#"{"id":"0199","status":"completed","output":{"paid":1234567890.12345678901234567890,"big":18446744073709551616},"error":null}"#
         );
     }
 

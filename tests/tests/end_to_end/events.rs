@@ -58,7 +58,7 @@ async fn an_event_goes_to_the_instance_that_it_is_tied_to() {
     }
     for order in (0..40).step_by(2) {
         let output = world.api.completed(&ids[order], DEADLINE).await.unwrap();
-        assert_eq!(output, format!(r#"[{{"by":"card","order":{order}}}]"#));
+        assert_eq!(output, format!(r#"[{{"order":{order},"by":"card"}}]"#));
     }
     // Those that nobody paid wait on, also for an engine that has lost its cache.
     world.cluster.batond.kill().unwrap();
@@ -112,7 +112,7 @@ async fn an_instance_takes_an_event_once_although_it_listens_again() {
     let id = world.start("twice", r#"{"order":1}"#).await.unwrap();
     publish(&world, "order.paid", "first", json!({ "order": 1, "n": 1 })).await;
     publish(&world, "order.paid", "second", json!({ "order": 1, "n": 2 })).await;
-    assert_eq!(world.api.completed(&id, DEADLINE).await.unwrap(), r#"[{"n":2,"order":1}]"#);
+    assert_eq!(world.api.completed(&id, DEADLINE).await.unwrap(), r#"[{"order":1,"n":2}]"#);
     let history = world.api.history(&id).await.unwrap();
     assert_eq!(kinds(&history, |kind| matches!(kind, Kind::EventTaken(_))), 2);
     world.end().await.unwrap();

@@ -79,7 +79,7 @@ async fn a_suspended_instance_takes_results_and_begins_nothing_until_it_is_resum
     let resume = ResumeRequest { id: held.clone() };
     workflows.resume(resume.clone()).await.unwrap();
     let output = world.api.completed(&held, DEADLINE).await.unwrap();
-    assert_eq!(output, r#"{"n":1,"name":"two"}"#);
+    assert_eq!(output, r#"{"name":"two","n":1}"#);
     assert_eq!(code(&workflows.resume(resume.clone()).await.unwrap_err()), "instance-ended");
     let open = world.start("held", r#"{"n":3}"#).await.unwrap();
     world.api.completed(&open, DEADLINE).await.unwrap();
@@ -106,7 +106,7 @@ async fn an_ended_instance_runs_again_from_a_task_with_the_input_that_it_had() {
     assert_eq!(running.status(), Status::Running, "{running:?}");
     world.lab.release("two");
     let output = world.api.completed(&rerun, DEADLINE).await.unwrap();
-    assert_eq!(output, r#"{"n":2,"name":"two"}"#);
+    assert_eq!(output, r#"{"name":"two","n":2}"#);
     let first = world.lab.calls().iter().filter(|call| call.function == "add").count();
     assert_eq!(first, 1, "what came before the task is not run again");
     world.end().await.unwrap();

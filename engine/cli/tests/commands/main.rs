@@ -9,6 +9,8 @@ mod functions;
 #[cfg(test)]
 mod lint;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod scenarios;
 
 use std::process::{Output, Stdio};
@@ -46,11 +48,11 @@ async fn offline(words: &[&str], stdin: &str) -> (i32, String, String) {
 async fn a_start_that_waits_prints_the_result_and_survives_a_broken_connection() {
     let (status, out, err) =
         baton(&["start", "sales/order", "--key", "completes", "--wait", "-o", "json"]).await;
-    let output = r#"{"big":18446744073709551616,"paid":1234567890.12345678901234567890}"#;
+    let output = r#"{"paid":1234567890.12345678901234567890,"big":18446744073709551616}"#;
     assert_eq!(
         out,
         format!(
-            "{{\"error\":null,\"id\":\"completes\",\"output\":{output},\"status\":\"completed\"}}\n"
+            "{{\"id\":\"completes\",\"status\":\"completed\",\"output\":{output},\"error\":null}}\n"
         )
     );
     assert_eq!((status, err.as_str()), (0, ""));
@@ -61,11 +63,11 @@ async fn a_fault_is_status_three_with_problem_details() {
     let (status, out, _) =
         baton(&["start", "sales/order", "--key", "faults", "--wait", "-o", "json"]).await;
     let problem =
-        r#"{"status":400,"title":"Over budget","type":"https://example.com/over-budget"}"#;
+        r#"{"type":"https://example.com/over-budget","status":400,"title":"Over budget"}"#;
     assert_eq!(
         out,
         format!(
-            "{{\"error\":{problem},\"id\":\"faults\",\"output\":null,\"status\":\"faulted\"}}\n"
+            "{{\"id\":\"faults\",\"status\":\"faulted\",\"output\":null,\"error\":{problem}}}\n"
         )
     );
     assert_eq!(status, 3);
@@ -75,14 +77,14 @@ async fn a_fault_is_status_three_with_problem_details() {
 async fn a_wait_has_an_end() {
     let (status, out, _) =
         baton(&["start", "sales/order", "--key", "runs", "--wait-ms", "300", "-o", "json"]).await;
-    assert_eq!(out, "{\"error\":null,\"id\":\"runs\",\"output\":null,\"status\":\"running\"}\n");
+    assert_eq!(out, "{\"id\":\"runs\",\"status\":\"running\",\"output\":null,\"error\":null}\n");
     assert_eq!(status, 1);
 }
 
 #[tokio::test]
 async fn a_start_without_waiting_prints_the_id() {
     let (status, out, _) = baton(&["start", "sales/order", "--key", "runs", "-o", "json"]).await;
-    assert_eq!((status, out.as_str()), (0, "{\"created\":true,\"id\":\"runs\"}\n"));
+    assert_eq!((status, out.as_str()), (0, "{\"id\":\"runs\",\"created\":true}\n"));
     assert_eq!(baton(&["start", "sales/order", "--key", "runs"]).await.1, "runs\n");
 }
 

@@ -389,7 +389,7 @@ async fn programs_get_what_came_of_each_scenario() {
     let scenarios = &found["files"][0]["scenarios"];
     assert_eq!(
         scenarios[0].to_string(),
-        r#"{"failures":[],"line":5,"name":"<good>","passed":true,"status":"completed","steps":2,"took":"P365D","took_ms":31536000000}"#
+        r#"{"name":"<good>","line":5,"passed":true,"status":"completed","took":"P365D","took_ms":31536000000,"steps":2,"failures":[]}"#
     );
     assert_eq!(scenarios[1]["failures"][0], "took: wanted P1D, got P365D");
     fs::write(folder.path().join("flow.test.yaml"), "workflow: flow.yaml\nscenarios: 1\n").unwrap();

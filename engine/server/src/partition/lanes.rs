@@ -354,3 +354,90 @@ pub(super) fn answers(command: &Command) -> Option<(ActivationId, Attempt)> {
 fn bytes(command: &Command) -> usize {
     if let Command::CompleteStep { output, .. } = command { output.len() } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use baton_core::{Json, event::Report};
+
+    use super::*;
+
+    fn id(n: u8) -> InstanceId {
+        InstanceId([n; 16])
+    }
+
+    fn result(sequence: u64, step: u32, output: &Json) -> Asked {
+        let command = Command::CompleteStep {
+            activation: ActivationId(step),
+            attempt: Attempt(1),
+            output: output.clone(),
+            report: Report::default(),
+        };
+        Asked { command, asker: Asker::Worker { sequence, department: Arc::from("lab") } }
+    }
+
+    #[test]
+    fn results_that_find_no_room_are_read_again_and_none_is_asked_for_twice() {
+        let mut lanes = Lanes::default();
+        let large = Json::from_text(format!("\"{}\"", "x".repeat(1024 * 1024)));
+        for n in 0..100 {
+            lanes.hold(id(1), result(10 + u64::from(n), n, &large));
+        }
+        assert!(lanes.held_bytes < limits::HELD_BYTES_MAX + 2 * large.len());
+        assert!((0..100).all(|n| lanes.answered(id(1), ActivationId(n))), "held, or passed over");
+        assert_eq!(lanes.first_held(), Some(10));
+        assert_eq!(lanes.read_again_from(), None, "there is no room yet");
+        let mut held = 0;
+        let again = loop {
+            let asked = lanes.next_held(id(1)).unwrap();
+            lanes.settled(id(1), &asked);
+            held += 1;
+            if let Some(from) = lanes.read_again_from() {
+                break from;
+            }
+        };
+        assert!(held < 64, "there is room long before all is done");
+        let first_passed_over = u32::try_from(again - 10).unwrap();
+        assert!(
+            !lanes.answered(id(1), ActivationId(first_passed_over)),
+            "it is taken when it comes"
+        );
+        assert!(lanes.answered(id(1), ActivationId(first_passed_over - 1)));
+        assert_eq!(lanes.first_held(), Some(10 + held));
+        while let Some(asked) = lanes.next_held(id(1)) {
+            lanes.settled(id(1), &asked);
+        }
+        assert_eq!((lanes.first_held(), lanes.held_bytes), (None, 0));
+    }
+
+    #[test]
+    fn clients_and_short_turns_alternate_and_long_ones_have_their_own() {
+        let mut lanes = Lanes::default();
+        lanes.queue(id(1), false);
+        lanes.queue(id(1), false);
+        lanes.queue(id(2), false);
+        lanes.queue(id(3), true);
+        for _ in 0..2 {
+            lanes.queue_for_client(id(4));
+        }
+        let mut turns = Vec::new();
+        while let Some(Turn::Lane(id)) = lanes.next_turn(false) {
+            turns.push(id.0[0]);
+        }
+        assert_eq!(turns, [4, 1, 4, 2]);
+        assert!(matches!(lanes.next_turn(true), Some(Turn::Lane(found)) if found == id(3)));
+        assert!(lanes.next_turn(true).is_none());
+    }
+
+    #[test]
+    fn an_instance_that_is_behind_is_shown_all_up_to_the_last_one() {
+        let mut lanes = Lanes::default();
+        lanes.fall_behind(id(1), 7);
+        lanes.fall_behind(id(1), 9);
+        let behind = lanes.behind(id(1)).unwrap();
+        assert_eq!((behind.after, behind.to, behind.since), (6, 9, 6));
+        lanes.shown(id(1), 8, None);
+        assert!(lanes.waits(id(1)));
+        lanes.shown(id(1), 9, None);
+        assert!(!lanes.waits(id(1)) && lanes.all_behind().is_empty());
+    }
+}

@@ -1,0 +1,219 @@
+//! `baton policy`: sets of policies, checked and tried out without an engine.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use baton_policy::{
+    Finding, Set, Severity,
+    cases::{Cases, Expected, Outcome as Tried},
+    set::Texts,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Format, PolicyCommand},
+    error::{Error, Outcome},
+    input,
+    output::{Output, Tone},
+};
+
+/// Bytes of a file of a set: what is larger is no text of it.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Files of a set.
+const FILES_MAX: usize = 1_000;
+
+/// Folders inside each other.
+const DEPTH_MAX: usize = 8;
+
+pub(crate) fn policy(command: &PolicyCommand, output: &Output) -> Result<Outcome, Error> {
+    match command {
+        PolicyCommand::Check { folder } => check(folder, output),
+        PolicyCommand::Test { folder } => test(folder, output),
+    }
+}
+
+fn check(folder: &Path, output: &Output) -> Result<Outcome, Error> {
+    let (findings, set) = match Set::compile(&texts(folder)?) {
+        Ok(set) => (set.warnings.clone(), Some(set)),
+        Err(findings) => (findings, None),
+    };
+    let hash = set.as_ref().map(|set| hex(&set.sha256));
+    let policies = set.as_ref().map(|set| set.policies().count());
+    if output.is_json() {
+        let valid = set.is_some();
+        let document =
+            json!({ "valid": valid, "sha256": hash, "policies": policies, "findings": findings });
+        output.json(&document)?;
+    } else {
+        tell(folder, &findings, output)?;
+        if let (Some(hash), Some(policies)) = (hash, policies) {
+            let well = output.paint.apply(Tone::Good, "is well");
+            let name = input::name(folder);
+            output.line(&format!("{name} {well}: {policies} policies, sha256 {hash}"))?;
+        }
+    }
+    Ok(if set.is_some() { Outcome::Well } else { Outcome::Problems })
+}
+
+fn test(folder: &Path, output: &Output) -> Result<Outcome, Error> {
+    let texts = texts(folder)?;
+    let set = match Set::compile(&texts) {
+        Ok(set) => set,
+        Err(findings) => {
+            if output.is_json() {
+                output.json(&json!({ "valid": false, "findings": findings, "files": [] }))?;
+            } else {
+                tell(folder, &findings, output)?;
+            }
+            return Ok(Outcome::Unusable);
+        }
+    };
+    let cases = texts.iter().filter(|(name, _)| is_cases(name));
+    let tried: Vec<_> = cases.map(|(name, text)| (name, run(text, &set))).collect();
+    let all = tried.iter().filter_map(|(_, tried)| tried.as_ref().ok()).flatten();
+    let (passed, count) =
+        all.fold((0, 0), |(passed, count), tried| (passed + usize::from(tried.passed), count + 1));
+    let broken = tried.iter().any(|(_, tried)| tried.is_err());
+    if output.format == Format::Json {
+        let files: Vec<_> = tried.iter().map(|(name, tried)| file(name, tried)).collect();
+        let document = json!({ "valid": true, "passed": passed, "cases": count, "files": files });
+        output.json(&document)?;
+    } else {
+        for (name, tried) in &tried {
+            output.lines(&lines(name, tried, output))?;
+        }
+        output.line(&format!("{passed} of {count} cases hold"))?;
+        if count == 0 {
+            output.line("There are none: they stand in cases/*.yaml within the folder")?;
+        }
+    }
+    Ok(match (broken || count == 0, passed == count) {
+        (true, _) => Outcome::Unusable,
+        (false, false) => Outcome::Problems,
+        (false, true) => Outcome::Well,
+    })
+}
+
+fn run(text: &str, set: &Set) -> Result<Vec<Tried>, String> {
+    Ok(Cases::parse(text)?.cases.iter().map(|case| case.run(set)).collect())
+}
+
+fn file(name: &str, tried: &Result<Vec<Tried>, String>) -> Value {
+    match tried {
+        Ok(tried) => json!({ "file": name, "cases": tried }),
+        Err(error) => json!({ "file": name, "error": error }),
+    }
+}
+
+fn lines(name: &str, tried: &Result<Vec<Tried>, String>, output: &Output) -> Vec<String> {
+    let paint = output.paint;
+    let failed = paint.apply(Tone::Bad, "FAILED");
+    let tried = match tried {
+        Ok(tried) => tried,
+        Err(error) => return vec![format!("{failed} {name}: {error}")],
+    };
+    let of_one = |tried: &Tried| {
+        if tried.passed {
+            return vec![format!("{} {name}: {}", paint.apply(Tone::Good, "ok    "), tried.name)];
+        }
+        let decision = &tried.decision;
+        let mut lines = vec![
+            format!("{failed} {name}: {}", tried.name),
+            format!("         wanted {}, given {}", say(&tried.expected), say(&tried.given())),
+        ];
+        if !decision.determining.is_empty() {
+            lines.push(format!("         because of {}", decision.determining.join(", ")));
+        }
+        lines.extend(decision.errors.iter().map(|error| format!("         {error}")));
+        lines
+    };
+    tried.iter().flat_map(of_one).collect()
+}
+
+fn say(expected: &Expected) -> String {
+    match expected {
+        Expected::Allow => "allow".into(),
+        Expected::Deny => "deny".into(),
+        Expected::Remedies(remedies) => {
+            let remedies: Vec<_> = remedies.iter().map(ToString::to_string).collect();
+            format!("deny unless {}", remedies.join(", "))
+        }
+    }
+}
+
+fn tell(folder: &Path, findings: &[Finding], output: &Output) -> Result<(), Error> {
+    for finding in findings {
+        let tone = match finding.severity {
+            Severity::Error => Tone::Bad,
+            Severity::Warning => Tone::Warn,
+        };
+        let line = format!("{}/{finding}", input::name(folder));
+        output.line(&output.paint.apply(tone, &line))?;
+    }
+    Ok(())
+}
+
+fn is_cases(name: &str) -> bool {
+    let in_cases = name.split('/').rev().nth(1) == Some("cases");
+    in_cases && Path::new(name).extension().is_some_and(|kind| kind == "yaml" || kind == "json")
+}
+
+/// The texts of a folder, under their names within it.
+fn texts(folder: &Path) -> Result<Texts, Error> {
+    let mut texts = Texts::new();
+    gather(folder, "", 0, &mut texts)?;
+    Ok(texts)
+}
+
+fn gather(folder: &Path, within: &str, depth: usize, texts: &mut Texts) -> Result<(), Error> {
+    let failed = |path: PathBuf, source| input::Error::File { path, source };
+    let found = fs::read_dir(folder).map_err(|error| failed(folder.to_owned(), error))?;
+    for file in found {
+        let file = file.map_err(|error| failed(folder.to_owned(), error))?;
+        let name = file.file_name();
+        let Some(name) = name.to_str() else {
+            let what = "a name of a set is UTF-8";
+            return Err(failed(file.path(), std::io::Error::other(what)).into());
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        let (path, name) = (file.path(), format!("{within}{name}"));
+        let meta = fs::metadata(&path).map_err(|error| failed(path.clone(), error))?;
+        if meta.is_dir() {
+            if depth >= DEPTH_MAX || path.is_symlink() {
+                let what = format!(
+                    "folders of a set are at most {DEPTH_MAX} deep, and links to folders are not followed"
+                );
+                return Err(failed(path, std::io::Error::other(what)).into());
+            }
+            gather(&path, &format!("{name}/"), depth + 1, texts)?;
+        } else if meta.is_file() && is_text(&name) {
+            if meta.len() > FILE_BYTES_MAX || texts.len() >= FILES_MAX {
+                let what = format!(
+                    "a set has at most {FILES_MAX} files of at most {FILE_BYTES_MAX} bytes each"
+                );
+                return Err(failed(path, std::io::Error::other(what)).into());
+            }
+            let text = fs::read_to_string(&path).map_err(|error| failed(path, error))?;
+            texts.insert(name, text);
+        }
+    }
+    Ok(())
+}
+
+fn is_text(name: &str) -> bool {
+    let kind = Path::new(name).extension().and_then(|kind| kind.to_str());
+    matches!(kind, Some("cedar" | "json" | "yaml"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

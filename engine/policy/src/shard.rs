@@ -1,0 +1,164 @@
+//! Which policies a question is about: those whose scope speaks of something else can say nothing, and are not asked.
+//!
+//! A scope is the first thing that Cedar evaluates of a policy, so that leaving these out changes neither the decision nor
+//! what determines it nor its errors. `tests/shards.rs` compares both.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint,
+};
+
+use crate::{
+    limits,
+    question::{Action, Question, type_name, uid},
+};
+
+pub(crate) struct Shards {
+    policies: Vec<Scoped>,
+    /// Resources that policies name: these have shards of their own.
+    named: BTreeSet<EntityUid>,
+    /// Departments that policies name: all others share what speaks of none.
+    departments: BTreeSet<EntityUid>,
+    made: Mutex<HashMap<Key, Arc<Shard>>>,
+}
+
+/// The policies that may speak of a question.
+pub(crate) struct Shard {
+    pub all: PolicySet,
+    /// Those of them that allow.
+    pub permits: PolicySet,
+}
+
+struct Scoped {
+    policy: Policy,
+    /// In the order of [`Action::ALL`].
+    actions: [bool; Action::ALL.len()],
+    principal: PrincipalConstraint,
+    resource: ResourceConstraint,
+}
+
+/// Questions of which the same policies may speak.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    action: Action,
+    principal: &'static str,
+    resource: &'static str,
+    department: Owner,
+    named: Option<EntityUid>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    /// The set says whose it is, as of an agent.
+    Unknown,
+    /// A department that no policy names.
+    Other,
+    Named(EntityUid),
+}
+
+impl Shards {
+    pub(crate) fn of(policies: Vec<Policy>) -> Self {
+        let policies: Vec<_> = policies.into_iter().map(Scoped::of).collect();
+        let named = policies.iter().filter_map(|scoped| match &scoped.resource {
+            ResourceConstraint::Eq(uid) => Some(uid.clone()),
+            ResourceConstraint::Any
+            | ResourceConstraint::In(_)
+            | ResourceConstraint::Is(_)
+            | ResourceConstraint::IsIn(..) => None,
+        });
+        let named = named.collect();
+        let within = policies.iter().filter_map(|scoped| match &scoped.resource {
+            ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => Some(uid.clone()),
+            ResourceConstraint::Any | ResourceConstraint::Eq(_) | ResourceConstraint::Is(_) => None,
+        });
+        let departments = within.collect();
+        Self { policies, named, departments, made: Mutex::default() }
+    }
+
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter().map(|scoped| &scoped.policy)
+    }
+
+    pub(crate) fn of_question(&self, question: &Question) -> Arc<Shard> {
+        let resource = question.resource.uid();
+        let key = Key {
+            action: question.action,
+            principal: question.principal.kind(),
+            resource: question.resource.kind(),
+            department: match question.resource.department() {
+                None => Owner::Unknown,
+                Some(department) => {
+                    let department = uid("Department", department);
+                    let named = self.departments.contains(&department);
+                    if named { Owner::Named(department) } else { Owner::Other }
+                }
+            },
+            named: self.named.contains(&resource).then_some(resource),
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = made.get(&key) {
+            return Arc::clone(found);
+        }
+        let policies = self.policies.iter().filter(|scoped| scoped.speaks_of(&key));
+        let policies: Vec<_> = policies.map(|scoped| scoped.policy.clone()).collect();
+        let permits = policies.iter().filter(|policy| policy.effect() == Effect::Permit).cloned();
+        let set = |policies: Vec<_>| {
+            PolicySet::from_policies(policies).expect("their ids differ in the whole set")
+        };
+        let shard = Arc::new(Shard { permits: set(permits.collect()), all: set(policies) });
+        if made.len() >= limits::SHARDS_MAX {
+            made.clear();
+        }
+        made.insert(key, Arc::clone(&shard));
+        shard
+    }
+}
+
+impl Scoped {
+    fn of(policy: Policy) -> Self {
+        let speaks_of = |action: Action| match policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::In(actions) => actions.contains(&action.uid()),
+            ActionConstraint::Eq(found) => found == action.uid(),
+        };
+        let (principal, resource) = (policy.principal_constraint(), policy.resource_constraint());
+        Self { actions: Action::ALL.map(speaks_of), principal, resource, policy }
+    }
+
+    fn speaks_of(&self, key: &Key) -> bool {
+        let principal = type_name(key.principal);
+        let of_principal = match &self.principal {
+            PrincipalConstraint::Any | PrincipalConstraint::In(_) => true,
+            PrincipalConstraint::Eq(uid) => *uid.type_name() == principal,
+            PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) => {
+                *kind == principal
+            }
+        };
+        let resource = type_name(key.resource);
+        let of_resource = match &self.resource {
+            ResourceConstraint::Any => true,
+            ResourceConstraint::In(uid) => may_be_in(uid, key),
+            ResourceConstraint::Eq(uid) => key.named.as_ref() == Some(uid),
+            ResourceConstraint::Is(kind) => *kind == resource,
+            ResourceConstraint::IsIn(kind, uid) => *kind == resource && may_be_in(uid, key),
+        };
+        let of_action = Action::ALL.iter().position(|action| *action == key.action);
+        of_principal && of_resource && of_action.is_some_and(|at| self.actions[at])
+    }
+}
+
+/// A department holds what it owns, and itself. That nothing else is in one, `check.rs` sees to.
+fn may_be_in(container: &EntityUid, key: &Key) -> bool {
+    if *container.type_name() != type_name("Department") {
+        return true;
+    }
+    match &key.department {
+        Owner::Unknown => true,
+        Owner::Other => false,
+        Owner::Named(department) => container == department,
+    }
+}

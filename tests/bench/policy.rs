@@ -1,0 +1,169 @@
+//! What a decision of a policy set costs, against Cedar asked about all of its policies.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use baton_policy::{Question, SCHEMA, Set, Verdict, set::Texts};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, Schema,
+};
+use serde_json::{Value, json};
+
+use crate::meter::median;
+use crate::report::{Bar, Report};
+
+const ROUNDS: usize = 7;
+const DECISIONS: usize = 2_000;
+const DEPARTMENTS: [&str; 5] = ["finance", "hr", "helpdesk", "kyc", "claims"];
+
+/// Answers whether all bars were cleared.
+pub(crate) fn run() -> Result<bool> {
+    let policies = policies();
+    let texts = Texts::from([("bench.cedar".to_owned(), policies.clone())]);
+    let set = Set::compile(&texts).map_err(|findings| anyhow!("{findings:?}"))?;
+    ensure!(set.policies().count() == 100, "there are to be 100 policies");
+    let asked = questions();
+    let questions: Vec<Question> = asked
+        .iter()
+        .map(|asked| serde_json::from_value(asked.clone()))
+        .collect::<Result<_, _>>()?;
+    let alone = Alone::new(&policies, &asked)?;
+
+    // Both say the same before either is measured.
+    for (n, question) in questions.iter().enumerate() {
+        let allowed = set.decide(question).verdict == Verdict::Allow;
+        ensure!(allowed == alone.allows(n), "question {n} is answered in two ways");
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(p50_us(|n| set.decide(&questions[n % questions.len()])));
+        theirs.push(p50_us(|n| alone.allows(n % asked.len())));
+    }
+    let (ours, theirs) = (median(ours), median(theirs));
+
+    let mut report = Report::default();
+    report.add("policy_decision_p50_us", ours, Bar::None);
+    report.add("cedar_alone_p50_us", theirs, Bar::None);
+    report.add("policy_decision_ratio", ours / theirs, Bar::AtMost(0.6));
+    let path = report.save("bench-policy")?;
+    let mut out = io::stdout().lock();
+    report.print(&mut out)?;
+    writeln!(out, "Medians of {ROUNDS} rounds of {DECISIONS}. Written to {}", path.display())?;
+    Ok(report.all_cleared())
+}
+
+/// The median of one decision, each measured by itself.
+fn p50_us<T>(mut decide: impl FnMut(usize) -> T) -> f64 {
+    let took = (0..DECISIONS).map(|n| {
+        let began = Instant::now();
+        black_box(decide(n));
+        began.elapsed().as_secs_f64() * 1e6
+    });
+    median(took.collect::<Vec<_>>())
+}
+
+/// Ten for each of five departments and ten for all are about steps, forty about what people and services do.
+fn policies() -> String {
+    let mut out = String::new();
+    let mut add = |id: &str, policy: &str| {
+        let _ = writeln!(out, "@id(\"{id}\")\n{policy}");
+    };
+    let dispatch = "principal is Baton::Agent, action == Baton::Action::\"dispatch\"";
+    add("permit", &format!("permit ({dispatch}, resource is Baton::Function);"));
+    for n in 0..9 {
+        let when = format!("context.cost > {n}000000000 && context.attempts > {n}");
+        add(
+            &format!("all-{n}"),
+            &format!("forbid ({dispatch}, resource is Baton::Function) when {{ {when} }};"),
+        );
+    }
+    for department in DEPARTMENTS {
+        for n in 0..10 {
+            let scope = format!(
+                "{dispatch}, resource is Baton::Function in Baton::Department::\"{department}\""
+            );
+            let when = match n % 3 {
+                0 => format!("context.amount > {n}0000"),
+                1 => format!("context.classes.contains(\"class-{n}\")"),
+                _ => format!("resource.effect == \"irreversible\" && context.confidence < {n}"),
+            };
+            let unless = format!("context.approvals.contains(\"group-{n}\")");
+            add(
+                &format!("{department}-{n}"),
+                &format!("forbid ({scope}) when {{ {when} }} unless {{ {unless} }};"),
+            );
+        }
+    }
+    for n in 0..40 {
+        let action = ["deploy", "start", "read", "cancel"][n % 4];
+        let group = format!("principal in Baton::Group::\"group-{n}\"");
+        add(
+            &format!("people-{n}"),
+            &format!("permit ({group}, action == Baton::Action::\"{action}\", resource);"),
+        );
+    }
+    out
+}
+
+fn questions() -> Vec<Value> {
+    let questions = DEPARTMENTS.iter().enumerate().flat_map(|(d, department)| {
+        (0..4).map(move |n| {
+            json!({
+                "principal": { "agent": format!("agent-{n}"), "kind": "write" },
+                "action": "dispatch",
+                "resource": { "function": format!("{department}.f{n}"), "effect": "irreversible" },
+                "facts": {
+                    "amount": 100 * n + 7_000 * d, "customer": "known", "destination": "inside",
+                    "classes": ["internal"], "taint": ["internal", "personal"], "confidence": 90, "record": 97,
+                    "risk": 12, "cost": 40_000, "attempts": 1, "sample": 4711, "done": ["erp.read", "erp.check"],
+                    "approvals": [], "reviews": [], "masked": [], "escalated": [], "open": [], "evidence": [], "marks": [],
+                },
+            })
+        })
+    });
+    questions.collect()
+}
+
+/// Cedar by itself, with everything made ready that can be.
+struct Alone {
+    authorizer: Authorizer,
+    policies: PolicySet,
+    asked: Vec<(Request, Entities)>,
+}
+
+impl Alone {
+    fn new(policies: &str, asked: &[Value]) -> Result<Self> {
+        let (schema, _) = Schema::from_cedarschema_str(SCHEMA)?;
+        let asked = asked.iter().map(|asked| {
+            let uid = |kind: &str, id: &Value| -> Result<EntityUid> {
+                Ok(format!("Baton::{kind}::{id}").parse()?)
+            };
+            let function = asked["resource"]["function"].as_str().context("a function")?;
+            let department = function.split('.').next().context("a department")?;
+            let request = Request::new(
+                uid("Agent", &asked["principal"]["agent"])?,
+                uid("Action", &asked["action"])?,
+                uid("Function", &asked["resource"]["function"])?,
+                Context::from_json_value(asked["facts"].clone(), None)?,
+                None,
+            )?;
+            let entities = json!([
+                { "uid": { "type": "Baton::Agent", "id": asked["principal"]["agent"] }, "attrs": { "kind": "write" }, "parents": [] },
+                { "uid": { "type": "Baton::Function", "id": function }, "attrs": { "effect": "irreversible" },
+                  "parents": [{ "type": "Baton::Department", "id": department }] },
+            ]);
+            Ok((request, Entities::from_json_value(entities, Some(&schema))?))
+        });
+        let asked = asked.collect::<Result<Vec<_>>>()?;
+        Ok(Self { authorizer: Authorizer::new(), policies: policies.parse()?, asked })
+    }
+
+    fn allows(&self, n: usize) -> bool {
+        let (request, entities) = &self.asked[n];
+        let response = self.authorizer.is_authorized(request, &self.policies, entities);
+        response.decision() == Decision::Allow
+    }
+}
