@@ -212,3 +212,37 @@ fn each_fact_of_the_schema_can_be_told() {
     }
     assert_eq!(told, 20);
 }
+
+#[test]
+fn the_longest_and_deepest_policies_are_checked_and_end() {
+    let forms = [
+        ("true && ", "true"),
+        ("1 + ", "1 == 1"),
+        ("if true then true else ", "true"),
+        ("!", "true"),
+        ("-", "1 == 1"),
+        ("(", "true"),
+        ("[", "1"),
+        ("{a: ", "1"),
+        ("context.approvals.contains(\"a\") || ", "true"),
+    ];
+    for (part, end) in forms {
+        for count in [40, 7_000 / part.len(), 100_000] {
+            let policy =
+                format!("@id(\"q\") forbid {HEAD} when {{ {}{end} }};", part.repeat(count));
+            let texts = Texts::from([("a.cedar".to_owned(), format!("{PERMIT}{policy}"))]);
+            // Whatever it is called, it is called something, and what is well was held against the schema.
+            let _ = Set::compile(&texts);
+        }
+    }
+    let misspelt = format!("{}context.amonut > 1", "true && ".repeat(900));
+    let policy = format!("@id(\"q\") forbid {HEAD} when {{ {misspelt} }};");
+    let texts = Texts::from([("a.cedar".to_owned(), format!("{PERMIT}{policy}"))]);
+    let findings = Set::compile(&texts).unwrap_err();
+    assert!(findings.iter().any(|finding| finding.code == "policy-invalid"), "{findings:#?}");
+    // Members of members, as far as they go.
+    let members = format!("context{} == 1", ".a".repeat(3_500));
+    let policy = format!("@id(\"q\") forbid {HEAD} when {{ {members} }};");
+    let texts = Texts::from([("a.cedar".to_owned(), format!("{PERMIT}{policy}"))]);
+    assert!(Set::compile(&texts).is_err());
+}
