@@ -138,10 +138,11 @@ fn again_and_again(task: &str) -> String {
     )
 }
 
-/// Some instances of `hostile` for as long as they are wanted.
-async fn while_they_run(world: &World, count: usize) {
+/// Some instances of these tasks, for as long as they are wanted.
+async fn nobody_is_delayed_by(world: World, count: usize, tasks: &str) {
+    world.deploy("hostile", tasks).await.unwrap();
     let running = std::cell::RefCell::new(Vec::new());
-    delays_nobody(world, async |begin| {
+    delays_nobody(&world, async |begin| {
         if begin {
             for _ in 0..count {
                 let id = world.start("hostile", "{}").await.unwrap();
@@ -158,6 +159,7 @@ async fn while_they_run(world: &World, count: usize) {
         }
     })
     .await;
+    world.end().await.unwrap();
 }
 
 #[tokio::test]
@@ -165,9 +167,7 @@ async fn a_loop_of_expressions_that_take_all_they_can_get_delays_nobody() {
     let _turn = TURN.lock().await;
     let world = world().await;
     let tasks = again_and_again(&format!("{{ set: {{ v: '${{ {HEAVY} }}' }} }}"));
-    world.deploy("hostile", &tasks).await.unwrap();
-    while_they_run(&world, 1).await;
-    world.end().await.unwrap();
+    nobody_is_delayed_by(world, 1, &tasks).await;
 }
 
 #[tokio::test]
@@ -182,9 +182,7 @@ async fn results_that_each_ask_for_much_delay_nobody() {
             format!("{{ call: echo, with: {{ n: {n} }}, output: {{ as: '${{ {HEAVY} }}' }} }}");
         let _ = writeln!(tasks, "          - b{n}: {{ try: [ {{ it: {step} }} ], catch: {{}} }}");
     }
-    world.deploy("hostile", &tasks).await.unwrap();
-    while_they_run(&world, 1).await;
-    world.end().await.unwrap();
+    nobody_is_delayed_by(world, 1, &tasks).await;
 }
 
 #[tokio::test]
@@ -225,9 +223,7 @@ async fn many_that_start_at_once_delay_nobody() {
     let _turn = TURN.lock().await;
     let world = world().await;
     let tasks = again_and_again(&format!("{{ set: {{ v: '${{ {HEAVY} }}' }} }}"));
-    world.deploy("hostile", &tasks).await.unwrap();
-    while_they_run(&world, 50).await;
-    world.end().await.unwrap();
+    nobody_is_delayed_by(world, 50, &tasks).await;
 }
 
 #[tokio::test]
@@ -237,9 +233,7 @@ async fn an_input_that_takes_all_it_can_get_delays_nobody_however_often_it_is_ru
     world.deploy("child", &format!("- it: {{ set: {{ v: '${{ {HEAVY} }}' }} }}")).await.unwrap();
     let child = "{ run: { workflow: { namespace: lab, name: child, version: 1.0.0 } } }";
     let tasks = again_and_again(child);
-    world.deploy("hostile", &tasks).await.unwrap();
-    while_they_run(&world, 1).await;
-    world.end().await.unwrap();
+    nobody_is_delayed_by(world, 1, &tasks).await;
 }
 
 #[tokio::test]
@@ -249,9 +243,7 @@ async fn errors_that_take_long_to_catch_delay_nobody() {
     let tasks = again_and_again(&format!(
         "{{ try: [ {{ it: {{ call: fail, with: {{}} }} }} ], catch: {{ when: '${{ ({HEAVY}) == 1 }}' }} }}"
     ));
-    world.deploy("hostile", &tasks).await.unwrap();
-    while_they_run(&world, 1).await;
-    world.end().await.unwrap();
+    nobody_is_delayed_by(world, 1, &tasks).await;
 }
 
 #[tokio::test]
@@ -265,7 +257,5 @@ async fn a_listener_that_catches_up_slowly_delays_nobody() {
     let tasks = format!(
         "- l: {{ listen: {{ to: {{ one: {{ with: {{ type: lab.noise }}, correlate: {tied} }} }} }} }}"
     );
-    world.deploy("hostile", &tasks).await.unwrap();
-    while_they_run(&world, 1).await;
-    world.end().await.unwrap();
+    nobody_is_delayed_by(world, 1, &tasks).await;
 }

@@ -301,7 +301,7 @@ fn time(unix_ms: i64) -> Option<String> {
     if unix_ms == 0 { None } else { times::rfc3339(unix_ms) }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");

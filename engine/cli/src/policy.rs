@@ -1,7 +1,6 @@
 //! `baton policy`: sets of policies, checked and tried out without an engine.
 
 use std::{
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Format, PolicyCommand},
     error::{Error, Outcome},
+    events::hex,
     input,
     output::{Output, Tone},
 };
@@ -209,11 +209,4 @@ fn gather(folder: &Path, within: &str, depth: usize, texts: &mut Texts) -> Resul
 fn is_text(name: &str) -> bool {
     let kind = Path::new(name).extension().and_then(|kind| kind.to_str());
     matches!(kind, Some("cedar" | "json" | "yaml"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -120,10 +120,8 @@ impl Owner {
         let mut instance = resident.instance.clone();
         self.lanes.of(id).running = true;
         self.make(slow, move |now| {
-            let (decided, work) = {
-                let turn = definition.program.patient_turn();
-                decide(&definition, turn, &mut instance, now, command)
-            };
+            let turn = definition.program.patient_turn();
+            let (decided, work) = decide(&definition, turn, &mut instance, now, command);
             (work, MadeOf::Decision { id, about, decided })
         });
         Ok(())

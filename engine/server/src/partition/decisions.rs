@@ -94,7 +94,7 @@ impl Owner {
         resident.dirty = true;
         if resident.has_more() {
             if resident.is_slow() {
-                self.lanes.queue(id, resident.slow);
+                self.queue_beside(id);
             } else {
                 self.unfinished.push_back(id);
             }

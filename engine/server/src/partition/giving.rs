@@ -52,7 +52,7 @@ impl Owner {
 
     /// Tells listeners of the events that have come, while the batch has room.
     pub(super) async fn give_events(&mut self) -> Result<(), Exit> {
-        while !self.batch.is_full() && self.lanes.all_behind().len() < limits::BEHIND_MAX {
+        while !self.batch.is_full() && !self.too_many_behind() {
             let Some(mut giving) = self.giving.take() else {
                 match self.next_event().await? {
                     Some(arrived) => {
@@ -257,8 +257,8 @@ impl Owner {
             );
             let Some(kept) = kept else { return false };
             self.batch.work += kept.len() as u64;
-            let rest = kept.range(begun.given + 1..=up_to.max(begun.given + 1));
-            let rest = rest.copied().filter(|position| *position <= up_to);
+            let rest = kept.range(begun.given + 1..).copied();
+            let rest = rest.take_while(|position| *position <= up_to);
             let lane = self.lanes.of(id);
             lane.kept.extend(rest.take(limits::KEPT_AT_ONCE));
             match (lane.kept.back(), lane.begun.front_mut()) {

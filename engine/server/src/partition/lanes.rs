@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use baton_core::{ActivationId, Attempt, Command, Instance, InstanceId};
+use baton_core::{ActivationId, Command, Instance, InstanceId};
 
 use super::{Reply, starts::Starting};
 use crate::limits;
@@ -116,7 +116,7 @@ impl Lanes {
     }
 
     pub(super) fn hold(&mut self, id: InstanceId, asked: Asked) {
-        let answered = answers(&asked.command).map(|(step, _)| step);
+        let answered = answered_by(&asked.command);
         if let Asker::Worker { sequence, .. } = asked.asker {
             if self.held_bytes >= limits::HELD_BYTES_MAX {
                 self.passed_over.extend(answered.map(|step| (id, step)));
@@ -158,9 +158,8 @@ impl Lanes {
             Asker::Client(_) => self.clients -= 1,
             Asker::Nobody => {}
         }
-        if let (Some((activation, _)), Some(lane)) = (answers(&asked.command), self.of.get_mut(&id))
-        {
-            lane.answered.remove(&activation);
+        if let (Some(step), Some(lane)) = (answered_by(&asked.command), self.of.get_mut(&id)) {
+            lane.answered.remove(&step);
         }
     }
 
@@ -332,11 +331,12 @@ impl Lanes {
     }
 }
 
-/// The attempt that a command answers.
-pub(super) fn answers(command: &Command) -> Option<(ActivationId, Attempt)> {
+/// The step that a command answers.
+fn answered_by(command: &Command) -> Option<ActivationId> {
     match command {
-        Command::CompleteStep { activation, attempt, .. }
-        | Command::FailStep { activation, attempt, .. } => Some((*activation, *attempt)),
+        Command::CompleteStep { activation, .. } | Command::FailStep { activation, .. } => {
+            Some(*activation)
+        }
         Command::Continue
         | Command::FireTimer { .. }
         | Command::Cancel { .. }
@@ -357,7 +357,7 @@ fn bytes(command: &Command) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use baton_core::{Json, event::Report};
+    use baton_core::{Attempt, Json, event::Report};
 
     use super::*;
 

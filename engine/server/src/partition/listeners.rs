@@ -269,7 +269,7 @@ impl Bucket {
         (values.map(|values| join(values.iter())), work)
     }
 
-    /// Takes in the events that came since, as far as they do not take more work than one decision may, and forgets
+    /// Takes in the events that came since, as far as that does not take long, and forgets
     /// those that are gone. Answers the work of it.
     fn index(&mut self, blank: &Instance, feed: &Feed, up_to: u64) -> u64 {
         let mut all = 0;

@@ -266,8 +266,7 @@ impl Owner {
                 () = std::future::ready(()), if gathering && self.giving.is_some() && !self.too_many_behind() => self.give_events().await?,
                 () = feed.beyond(seen), if gathering && self.giving.is_none() && !self.too_many_behind() => self.give_events().await?,
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => {
-                    let next = self.unfinished.pop_front();
-                    self.go_on(next).await?;
+                    self.go_on().await?;
                 }
                 _ = tick.tick() => {
                     let due = self.dirty.len() <= limits::CACHE_CHANGES_FEW
@@ -367,7 +366,7 @@ impl Owner {
     }
 
     /// Others must wait for them then: a commit names each.
-    fn too_many_behind(&self) -> bool {
+    pub(super) fn too_many_behind(&self) -> bool {
         self.lanes.all_behind().len() >= limits::BEHIND_MAX
     }
 
@@ -503,8 +502,8 @@ impl Owner {
     }
 
     /// One decision more for an instance that has work left.
-    async fn go_on(&mut self, id: Option<InstanceId>) -> Result<(), Exit> {
-        if let Some(id) = id
+    async fn go_on(&mut self) -> Result<(), Exit> {
+        if let Some(id) = self.unfinished.pop_front()
             && self.resident(id).await?.is_some()
         {
             if self.is_beside(id) {

@@ -6,7 +6,6 @@ use baton_core::{
     ActivationId, Error as WorkflowError, Evaluator, Event, Instance, InstanceId, Json, Timestamp,
     error::Standard, event::Started,
 };
-
 use baton_dsl::Turn;
 
 use super::{Exit, Reply, StartedAs, owner::Owner, resident::Resident};
