@@ -96,6 +96,7 @@ impl Flow {
             labels: BTreeMap::new(),
             traceparent: Arc::from(""),
             parent: None,
+            taint: std::collections::BTreeSet::new(),
         };
         Ok(Self { compiled, started: Arc::new(started) })
     }

@@ -131,6 +131,8 @@ impl History {
             Kind::ErrorCaught(caught) => self.begin_again(caught.activation)?,
             Kind::RetryScheduled(retry) => self.begin_again(retry.activation)?,
             Kind::ForkStarted(_)
+            | Kind::StepJudged(_)
+            | Kind::StepRemedied(_)
             | Kind::EventEmitted(_)
             | Kind::EventPublished(_)
             | Kind::ListenStarted(_)

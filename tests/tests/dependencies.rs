@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("baton-proto", &[]),
     ("baton-dsl", &["baton-core"]),
     ("baton-policy", &[]),
-    ("baton-server", &["baton-core", "baton-dsl", "baton-proto"]),
+    ("baton-server", &["baton-core", "baton-dsl", "baton-policy", "baton-proto"]),
     ("baton-cli", &["baton-core", "baton-dsl", "baton-policy", "baton-proto"]),
     ("baton-worker", &["baton-proto"]),
     ("baton-standard", &["baton-worker"]),

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn scheduled(activation: u32, attempt: u32) -> Kind {
-        Kind::StepScheduled(StepScheduled { activation, attempt, arguments: None })
+        Kind::StepScheduled(StepScheduled { activation, attempt, ..StepScheduled::default() })
     }
 
     fn report(started_ms: i64, finished_ms: i64) -> StepReport {

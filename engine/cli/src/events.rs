@@ -9,6 +9,7 @@ use baton_proto::v1::{
 use serde_json::{Value, json};
 
 use crate::{
+    judged,
     output::{Paint, Tone, fit},
     shape, times,
 };
@@ -23,6 +24,8 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::TaskCompleted(_)) => "task-completed",
         Some(Kind::TaskFaulted(_)) => "task-faulted",
         Some(Kind::StepScheduled(_)) => "step-scheduled",
+        Some(Kind::StepJudged(_)) => "step-judged",
+        Some(Kind::StepRemedied(_)) => "step-remedied",
         Some(Kind::StepCompleted(_)) => "step-completed",
         Some(Kind::StepFailed(_)) => "step-failed",
         Some(Kind::StepCancelled(_)) => "step-cancelled",
@@ -96,7 +99,11 @@ pub(crate) fn line(event: &HistoryEvent, start_ms: i64, width: usize, paint: Pai
     };
     let head = format!("{:>5}  {since:>8}  ", event.number);
     let room = width.saturating_sub(head.chars().count() + 20);
-    let rest = fit(format!("{task}  {}", details(&data(event))).trim(), room);
+    let details = match event_kind(event) {
+        Some(Kind::StepJudged(judged)) => judged::line(judged),
+        Some(_) | None => details(&data(event)),
+    };
+    let rest = fit(format!("{task}  {details}").trim(), room);
     format!(
         "{}{} {rest}",
         paint.apply(Tone::Dim, &head),
@@ -111,7 +118,8 @@ fn tone(event: &HistoryEvent) -> Tone {
         "step-completed" | "instance-completed" | "event-taken" => Tone::Good,
         "step-failed" | "task-faulted" | "instance-faulted" => Tone::Bad,
         "step-cancelled" | "child-cancelled" | "instance-cancelled" | "instance-suspended"
-        | "retry-scheduled" | "error-caught" => Tone::Warn,
+        | "retry-scheduled" | "error-caught" | "step-remedied" => Tone::Warn,
+        "step-judged" => judged::tone(event_kind(event)),
         "step-scheduled" | "child-started" => Tone::Busy,
         _ => Tone::Plain,
     }
@@ -123,7 +131,7 @@ fn details(data: &Value) -> String {
     for (key, value) in data.as_object().into_iter().flatten() {
         let is_number_of_task = matches!(
             key.as_str(),
-            "activation" | "parent" | "task" | "branch" | "workflow_hash" | "next"
+            "activation" | "parent" | "task" | "branch" | "workflow_hash" | "next" | "guarded"
         );
         if is_number_of_task || value.is_null() || *value == json!({}) || *value == json!("") {
             continue;
@@ -169,6 +177,17 @@ fn data(event: &HistoryEvent) -> Value {
         }
         Kind::StepScheduled(e) => json!({
             "activation": e.activation, "attempt": e.attempt, "arguments": value(e.arguments.as_ref()),
+            "guarded": e.guarded, "facts": value(e.facts.as_ref()),
+        }),
+        Kind::StepJudged(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "verdict": judged::verdict(e),
+            "wanted": e.wanted.iter().map(judged::wanted).collect::<Vec<_>>(), "set": hex(&e.set),
+            "determining": e.determining, "errors": e.errors, "question": value(e.question.as_ref()),
+        }),
+        Kind::StepRemedied(e) => json!({
+            "activation": e.activation, "attempt": e.attempt,
+            "remedy": e.remedy.as_ref().and_then(judged::remedy), "arguments": value(e.arguments.as_ref()),
+            "complete": e.complete,
         }),
         Kind::StepCompleted(e) => json!({
             "activation": e.activation, "attempt": e.attempt, "output": value(e.output.as_ref()),
@@ -332,11 +351,15 @@ mod tests {
     #[test]
     fn an_event_has_its_place_its_kind_and_its_data() {
         let arguments = Some(Json { value: Some(json::Value::Text(r#"{"amount":1.10}"#.into())) });
-        let scheduled =
-            event(Kind::StepScheduled(StepScheduled { activation: 3, attempt: 1, arguments }));
+        let scheduled = event(Kind::StepScheduled(StepScheduled {
+            activation: 3,
+            attempt: 1,
+            arguments,
+            ..StepScheduled::default()
+        }));
         assert_eq!(
             shape(&scheduled).to_string(),
-            r#"{"number":7,"at":"2026-01-31T08:00:01.500Z","kind":"step-scheduled","task":"charge","pointer":"/do/0/charge","function":"finance.charge","partition":1,"sequence":42,"data":{"activation":3,"attempt":1,"arguments":{"amount":1.10}}}"#
+            r#"{"number":7,"at":"2026-01-31T08:00:01.500Z","kind":"step-scheduled","task":"charge","pointer":"/do/0/charge","function":"finance.charge","partition":1,"sequence":42,"data":{"activation":3,"attempt":1,"arguments":{"amount":1.10},"guarded":false,"facts":null}}"#
         );
     }
 
@@ -360,8 +383,12 @@ mod tests {
     #[test]
     fn a_line_says_when_what_and_where_and_keeps_its_width() {
         let arguments = Some(Json { value: Some(json::Value::Text(r#"{"amount":1.10}"#.into())) });
-        let scheduled =
-            event(Kind::StepScheduled(StepScheduled { activation: 3, attempt: 2, arguments }));
+        let scheduled = event(Kind::StepScheduled(StepScheduled {
+            activation: 3,
+            attempt: 2,
+            arguments,
+            ..StepScheduled::default()
+        }));
         let plain = |width| line(&scheduled, 1_769_846_400_000, width, Paint { color: false });
         assert_eq!(
             plain(120),

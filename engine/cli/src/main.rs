@@ -14,6 +14,7 @@ mod follow;
 mod functions;
 mod input;
 mod instances;
+mod judged;
 mod lint;
 mod output;
 mod policy;

@@ -1,13 +1,11 @@
 //! `baton policy`: sets of policies, checked and tried out without an engine.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use baton_policy::{
     Finding, Set, Severity,
     cases::{Cases, Expected, Outcome as Tried},
+    folder,
     set::Texts,
 };
 use serde_json::{Value, json};
@@ -19,15 +17,6 @@ use crate::{
     input,
     output::{Output, Tone},
 };
-
-/// Bytes of a file of a set: what is larger is no text of it.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// Files of a set.
-const FILES_MAX: usize = 1_000;
-
-/// Folders inside each other.
-const DEPTH_MAX: usize = 8;
 
 pub(crate) fn policy(command: &PolicyCommand, output: &Output) -> Result<Outcome, Error> {
     match command {
@@ -162,51 +151,7 @@ fn is_cases(name: &str) -> bool {
     in_cases && Path::new(name).extension().is_some_and(|kind| kind == "yaml" || kind == "json")
 }
 
-/// The texts of a folder, under their names within it.
 fn texts(folder: &Path) -> Result<Texts, Error> {
-    let mut texts = Texts::new();
-    gather(folder, "", 0, &mut texts)?;
-    Ok(texts)
-}
-
-fn gather(folder: &Path, within: &str, depth: usize, texts: &mut Texts) -> Result<(), Error> {
-    let failed = |path: PathBuf, source| input::Error::File { path, source };
-    let found = fs::read_dir(folder).map_err(|error| failed(folder.to_owned(), error))?;
-    for file in found {
-        let file = file.map_err(|error| failed(folder.to_owned(), error))?;
-        let name = file.file_name();
-        let Some(name) = name.to_str() else {
-            let what = "a name of a set is UTF-8";
-            return Err(failed(file.path(), std::io::Error::other(what)).into());
-        };
-        if name.starts_with('.') {
-            continue;
-        }
-        let (path, name) = (file.path(), format!("{within}{name}"));
-        let meta = fs::metadata(&path).map_err(|error| failed(path.clone(), error))?;
-        if meta.is_dir() {
-            if depth >= DEPTH_MAX || path.is_symlink() {
-                let what = format!(
-                    "folders of a set are at most {DEPTH_MAX} deep, and links to folders are not followed"
-                );
-                return Err(failed(path, std::io::Error::other(what)).into());
-            }
-            gather(&path, &format!("{name}/"), depth + 1, texts)?;
-        } else if meta.is_file() && is_text(&name) {
-            if meta.len() > FILE_BYTES_MAX || texts.len() >= FILES_MAX {
-                let what = format!(
-                    "a set has at most {FILES_MAX} files of at most {FILE_BYTES_MAX} bytes each"
-                );
-                return Err(failed(path, std::io::Error::other(what)).into());
-            }
-            let text = fs::read_to_string(&path).map_err(|error| failed(path, error))?;
-            texts.insert(name, text);
-        }
-    }
-    Ok(())
-}
-
-fn is_text(name: &str) -> bool {
-    let kind = Path::new(name).extension().and_then(|kind| kind.to_str());
-    matches!(kind, Some("cedar" | "json" | "yaml"))
+    let read = folder::read(folder);
+    read.map_err(|folder::Error { path, source }| input::Error::File { path, source }.into())
 }

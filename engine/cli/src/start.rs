@@ -101,6 +101,8 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
             Some(format!("{} runs {}/{}", event.task, child.namespace, child.name))
         }
         Kind::InstanceStarted(_)
+        | Kind::StepJudged(_)
+        | Kind::StepRemedied(_)
         | Kind::TaskEntered(_)
         | Kind::TaskSkipped(_)
         | Kind::TaskCompleted(_)

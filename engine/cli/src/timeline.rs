@@ -222,6 +222,8 @@ impl Reading {
             Kind::CompensationStarted(_) => self.leave(at, State::Cancelled),
             // Listening and running others is waiting, and the row of the task is open meanwhile.
             Kind::InstanceStarted(_)
+            | Kind::StepJudged(_)
+            | Kind::StepRemedied(_)
             | Kind::EventEmitted(_)
             | Kind::EventPublished(_)
             | Kind::ListenStarted(_)

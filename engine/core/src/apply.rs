@@ -2,6 +2,7 @@
 
 mod compensate;
 mod events;
+mod guard;
 mod map;
 
 use alloc::{boxed::Box, sync::Arc, vec};
@@ -46,14 +47,24 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             complete(instance, *activation, output.as_ref(), *next);
         }
         Event::TaskFaulted { activation, error } => fault(instance, *activation, error),
-        Event::StepScheduled { activation, attempt, arguments } => {
+        Event::StepScheduled { activation, attempt, arguments, guarded, facts } => {
             schedule(instance, *activation, *attempt, arguments.as_ref(), at);
+            guard::set(instance, *activation, *guarded, facts.as_ref());
         }
-        Event::StepCompleted { activation, attempt: _, output, report: _ } => {
+        Event::StepJudged { activation, attempt: _, judgement } => {
+            guard::judged(instance, *activation, judgement);
+        }
+        Event::StepRemedied { activation, attempt: _, remedy, arguments, complete } => {
+            guard::remedied(instance, *activation, remedy, arguments.as_ref(), *complete);
+        }
+        Event::StepCompleted { activation, attempt: _, output, report } => {
+            instance.case.cost = instance.case.cost.saturating_add(report.cost);
+            guard::done(instance, *activation);
             get_mut(instance, *activation).value = output.clone();
             answer(instance, *activation, Ready::Exit);
         }
-        Event::StepFailed { activation, attempt: _, error, retry_at, report: _ } => {
+        Event::StepFailed { activation, attempt: _, error, retry_at, report } => {
+            instance.case.cost = instance.case.cost.saturating_add(report.cost);
             if retry_at.is_none() {
                 answer(instance, *activation, Ready::Raise(error.clone()));
             } else if let Phase::Step(step) = &mut get_mut(instance, *activation).phase {
@@ -142,7 +153,8 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             get_mut(instance, *activation).phase = Phase::Child { id: *child, awaited: *awaited };
             set_ready(instance, *activation, None);
         }
-        Event::ChildEnded { activation, result } => {
+        Event::ChildEnded { activation, result, taint } => {
+            instance.case.taint.extend(taint.iter().cloned());
             let ready = match result {
                 Ok(output) => {
                     get_mut(instance, *activation).value = output.clone();
@@ -329,9 +341,13 @@ fn schedule(
     at: Timestamp,
 ) {
     let scheduled = get_mut(instance, id);
-    let before = scheduled.phase.step().map_or(&scheduled.input, |step| &step.arguments);
-    let arguments = arguments.unwrap_or(before).clone();
-    scheduled.phase = Phase::Step(Step { attempt, arguments, scheduled_at: at, retry_at: None });
+    let before = scheduled.phase.step();
+    let arguments = arguments
+        .unwrap_or_else(|| before.map_or(&scheduled.input, |step| &step.arguments))
+        .clone();
+    let guard = before.and_then(|step| step.guard.clone());
+    scheduled.phase =
+        Phase::Step(Step { attempt, arguments, scheduled_at: at, retry_at: None, guard });
     set_ready(instance, id, None);
 }
 

@@ -1,11 +1,12 @@
 //! What can be asked of an instance, and how it is refused.
 
-use alloc::sync::Arc;
+use alloc::{collections::BTreeSet, sync::Arc};
 use core::fmt;
 
 use crate::{
     error::Error,
     event::{Origin, Report},
+    guard::Judgement,
     id::{ActivationId, Attempt, TaskId},
     json::Json,
 };
@@ -25,6 +26,8 @@ pub enum Command {
         retryable: bool,
         report: Report,
     },
+    /// Policies were asked whether the attempt may go out, and said this.
+    Judge { activation: ActivationId, attempt: Attempt, judgement: Arc<Judgement> },
     /// The time has come that an effect [`crate::Effect::SetTimer`] asked to be told of.
     FireTimer { activation: ActivationId, timer: Timer },
     /// End it; the reason is for people.
@@ -42,7 +45,8 @@ pub enum Command {
     /// The event of an `emit` is stored.
     PublishedEvent { activation: ActivationId },
     /// The instance of a `run` has ended; when nobody awaits it, it has begun, or cannot.
-    EndChild { activation: ActivationId, result: Result<Json, Error> },
+    /// `taint` are the classes of the data that had flowed into it.
+    EndChild { activation: ActivationId, result: Result<Json, Error>, taint: BTreeSet<Arc<str>> },
 }
 
 /// What an activation waits for.

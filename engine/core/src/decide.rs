@@ -7,6 +7,7 @@ mod compensate;
 mod enter;
 mod events;
 mod flow;
+mod guard;
 mod raise;
 mod scope;
 
@@ -70,6 +71,7 @@ pub fn decide(
         Command::Continue
         | Command::CompleteStep { .. }
         | Command::FailStep { .. }
+        | Command::Judge { .. }
         | Command::FireTimer { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }
@@ -93,6 +95,10 @@ pub fn decide(
         Command::FailStep { activation, attempt, error, retryable, report } => {
             expect_step(decision.instance, activation, attempt)?;
             decision.fail_step(activation, attempt, error, retryable, report);
+        }
+        Command::Judge { activation, attempt, judgement } => {
+            guard::expect_unjudged(decision.instance, activation, attempt)?;
+            decision.judge(activation, attempt, &judgement);
         }
         Command::FireTimer { activation, timer } => {
             expect_timer(decision.instance, activation, timer, now)?;
@@ -133,11 +139,11 @@ pub fn decide(
             expect_waiting(decision.instance, activation, |phase| matches!(phase, Phase::Emit(_)))?;
             decision.record(Event::EventPublished { activation });
         }
-        Command::EndChild { activation, result } => {
+        Command::EndChild { activation, result, taint } => {
             expect_waiting(decision.instance, activation, |phase| {
                 matches!(phase, Phase::Child { .. })
             })?;
-            decision.end_child(activation, result);
+            decision.end_child(activation, result, taint);
         }
     }
     decision.advance();
@@ -299,9 +305,13 @@ impl<'a> Decision<'a> {
             Timer::Due => {
                 let step = self.activation(id).phase.step();
                 let event = match step.map(|step| step.attempt.next()) {
-                    Some(attempt) => {
-                        Event::StepScheduled { activation: id, attempt, arguments: None }
-                    }
+                    Some(attempt) => Event::StepScheduled {
+                        activation: id,
+                        attempt,
+                        arguments: None,
+                        guarded: self.evaluator.guards(),
+                        facts: None,
+                    },
                     None => Event::TimerFired { activation: id, output: self.tick_of(id) },
                 };
                 self.record(event);
@@ -352,7 +362,9 @@ fn size(event: &Event) -> usize {
         Event::InstanceStarted(started) => started.input.len(),
         Event::TaskEntered { raw_input, input, .. } => value(raw_input) + value(input),
         Event::TaskCompleted { output, context, .. } => value(output) + value(context),
-        Event::StepScheduled { arguments, .. } => value(arguments),
+        Event::StepScheduled { arguments, facts, .. } => value(arguments) + value(facts),
+        Event::StepJudged { judgement, .. } => judgement.question.len(),
+        Event::StepRemedied { arguments, .. } => value(arguments),
         Event::TimerFired { output, .. } => value(output),
         Event::StepCompleted { output, .. } | Event::InstanceCompleted { output } => output.len(),
         Event::LoopStarted { items, .. } | Event::MapStarted { items, .. } => {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::{
     command::Timer,
     event::Event,
+    guard::{Standing, Verdict},
     id::{ActivationId, Attempt, InstanceId, Timestamp},
     instance::{Instance, Phase},
 };
@@ -14,13 +15,16 @@ use crate::{
 pub enum Effect {
     /// Give [`crate::Command::Continue`]: there is more to decide.
     Continue,
+    /// Ask the policies whether the attempt may go out, and give [`crate::Command::Judge`].
+    AskPolicies { activation: ActivationId, attempt: Attempt },
     /// Ask a worker for the step.
     DispatchStep { activation: ActivationId, attempt: Attempt },
     /// Nobody wants the step any more.
     WithdrawStep { activation: ActivationId, attempt: Attempt },
     /// Give [`crate::Command::FireTimer`] when the time has come. Given too often or too late does no harm.
     SetTimer { activation: ActivationId, timer: Timer, at: Timestamp },
-    /// Set every timer of [`pending`] again: those that were due while it was suspended have been refused.
+    /// Set every timer of [`pending`] again, and ask the policies what it asks: those that were due while it was suspended
+    /// have been refused.
     Rearm,
     /// Tell whoever waits that the instance has ended.
     End,
@@ -39,9 +43,16 @@ pub enum Effect {
 /// What one event asks for, besides [`Effect::Continue`], which only the state can tell.
 pub fn effect(event: &Event) -> Option<Effect> {
     match event {
-        Event::StepScheduled { activation, attempt, .. } => {
+        Event::StepScheduled { activation, attempt, guarded: true, .. }
+        | Event::StepRemedied { activation, attempt, complete: true, .. } => {
+            Some(Effect::AskPolicies { activation: *activation, attempt: *attempt })
+        }
+        Event::StepScheduled { activation, attempt, guarded: false, .. } => {
             Some(Effect::DispatchStep { activation: *activation, attempt: *attempt })
         }
+        Event::StepJudged { activation, attempt, judgement } => (judgement.verdict
+            == Verdict::Allow)
+            .then_some(Effect::DispatchStep { activation: *activation, attempt: *attempt }),
         Event::StepCancelled { activation, attempt } => {
             Some(Effect::WithdrawStep { activation: *activation, attempt: *attempt })
         }
@@ -70,6 +81,7 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::InstanceFaulted { .. }
         | Event::InstanceCancelled { .. } => Some(Effect::End),
         Event::InstanceStarted(_)
+        | Event::StepRemedied { complete: false, .. }
         | Event::CompensationKept { .. }
         | Event::CompensationStarted { .. }
         | Event::CompensationFailed { .. }
@@ -109,6 +121,11 @@ pub fn pending(instance: &Instance) -> Vec<Effect> {
     }
     for (id, step) in instance.open_steps() {
         effects.push(Effect::DispatchStep { activation: id, attempt: step.attempt });
+    }
+    for (id, step) in instance.guarded_steps().filter(|_| !instance.suspended) {
+        if step.standing() == Some(Standing::Unjudged) {
+            effects.push(Effect::AskPolicies { activation: id, attempt: step.attempt });
+        }
     }
     for (id, activation) in &instance.activations {
         let effect = match &activation.phase {

@@ -62,6 +62,14 @@ pub trait Evaluator {
     /// Whether the value fits the schema.
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error>;
 
+    /// Whether steps go out only when policies allow it.
+    fn guards(&self) -> bool {
+        false
+    }
+
+    /// The value without what its members of this name hold; the name of a member inside others has dots between theirs.
+    fn mask(&self, value: &Json, field: &str) -> Json;
+
     /// What follows belongs to another task, which may take as much work as any.
     fn refill(&self) {}
 

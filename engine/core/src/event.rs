@@ -1,9 +1,14 @@
 //! What can happen to an instance. Events are for ever: fields are added, meanings never change.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 use crate::{
     error::Error,
+    guard::{Judgement, Remedy},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
     workflow::{Hash, Name},
@@ -35,8 +40,26 @@ pub enum Event {
     },
     /// The error goes on to the task around it.
     TaskFaulted { activation: ActivationId, error: Error },
-    /// `arguments` are absent on later attempts.
-    StepScheduled { activation: ActivationId, attempt: Attempt, arguments: Option<Json> },
+    /// `arguments` are absent on later attempts, and so are `facts`: what its task shows of it, when it shows something.
+    /// `guarded`: it goes out only when policies allow it.
+    StepScheduled {
+        activation: ActivationId,
+        attempt: Attempt,
+        arguments: Option<Json>,
+        guarded: bool,
+        facts: Option<Json>,
+    },
+    /// Policies have said whether the attempt may go out.
+    StepJudged { activation: ActivationId, attempt: Attempt, judgement: Arc<Judgement> },
+    /// What lifts a denial is done. `arguments` are absent when they stay as they were. `complete`: nothing else is wanted,
+    /// and policies are to be asked again.
+    StepRemedied {
+        activation: ActivationId,
+        attempt: Attempt,
+        remedy: Remedy,
+        arguments: Option<Json>,
+        complete: bool,
+    },
     /// A worker has done the step.
     StepCompleted { activation: ActivationId, attempt: Attempt, output: Json, report: Report },
     /// A worker could not do the step; without `retry_at` its task faults.
@@ -112,7 +135,8 @@ pub enum Event {
         awaited: bool,
     },
     /// It has ended, with its output or an error; when nobody awaits it, it has begun, or cannot.
-    ChildEnded { activation: ActivationId, result: Result<Json, Error> },
+    /// `taint` are the classes of the data that had flowed into it.
+    ChildEnded { activation: ActivationId, result: Result<Json, Error>, taint: BTreeSet<Arc<str>> },
     /// Nobody waits for it any more.
     ChildCancelled { activation: ActivationId, child: InstanceId },
     /// A task that is about to complete can be undone, by this list of tasks with this input.
@@ -165,6 +189,8 @@ pub struct Started {
     pub traceparent: Arc<str>,
     /// Whose `run` it is; `None`: somebody started it from outside.
     pub parent: Option<Parent>,
+    /// Classes of the data that had flowed into the case that runs it.
+    pub taint: BTreeSet<Arc<str>>,
 }
 
 /// The task of another instance that runs this one.
@@ -202,4 +228,6 @@ pub struct Report {
     pub started: Timestamp,
     /// When it had done it.
     pub finished: Timestamp,
+    /// What it spent, in millionths of the unit of money.
+    pub cost: u64,
 }

@@ -13,6 +13,7 @@ use crate::{
     command::Timer,
     error::Error,
     event::{Cause, Started},
+    guard::{Case, Guard, Standing},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
 };
@@ -51,6 +52,8 @@ pub struct Instance {
     pub compensations: Vec<Compensation>,
     /// It undoes it. Boxed, because it is rare.
     pub compensating: Option<Box<Compensating>>,
+    /// What policies may know of it.
+    pub case: Case,
 }
 
 /// A task list that undoes a task which has completed.
@@ -243,6 +246,20 @@ pub struct Step {
     pub scheduled_at: Timestamp,
     /// Between two attempts: when the next one goes out.
     pub retry_at: Option<Timestamp>,
+    /// It goes out only when policies allow it. Boxed, because most engines without policies have none.
+    pub guard: Option<Box<Guard>>,
+}
+
+impl Step {
+    /// Where the guard of an attempt stands; `None`: it has no guard.
+    pub fn standing(&self) -> Option<Standing> {
+        self.guard.as_ref().map(|guard| guard.standing)
+    }
+
+    /// Whether workers may have it.
+    fn is_out(&self) -> bool {
+        self.standing().is_none_or(|standing| standing == Standing::Allowed)
+    }
 }
 
 /// What a `try` remembers of its failures.
@@ -261,6 +278,7 @@ pub struct Try {
 impl Instance {
     /// An instance that has begun and has done nothing yet.
     pub fn new(id: InstanceId, started: Arc<Started>, at: Timestamp) -> Self {
+        let started_taint = started.taint.clone();
         Self {
             id,
             started,
@@ -277,6 +295,7 @@ impl Instance {
             taken: BTreeSet::new(),
             compensations: Vec::new(),
             compensating: None,
+            case: Case { taint: started_taint, ..Case::default() },
         }
     }
 
@@ -298,6 +317,18 @@ impl Instance {
         self.activations
             .iter()
             .filter_map(|(id, activation)| activation.open_step().map(|step| (*id, step)))
+    }
+
+    /// Steps that must not go out, or not yet.
+    pub fn guarded_steps(&self) -> impl Iterator<Item = (ActivationId, &Step)> {
+        self.activations
+            .iter()
+            .filter_map(|(id, activation)| activation.guarded_step().map(|step| (*id, step)))
+    }
+
+    /// The step of this number that must not go out, or not yet.
+    pub fn guarded_step(&self, id: ActivationId) -> Option<&Step> {
+        self.activations.get(&id)?.guarded_step()
     }
 
     /// The open step of this number.
@@ -354,6 +385,15 @@ impl Instance {
 impl Activation {
     /// The step that a worker has been asked for and has not answered.
     pub fn open_step(&self) -> Option<&Step> {
+        self.unanswered_step().filter(|step| step.is_out())
+    }
+
+    /// The step that must not go out, or not yet.
+    pub fn guarded_step(&self) -> Option<&Step> {
+        self.unanswered_step().filter(|step| !step.is_out())
+    }
+
+    fn unanswered_step(&self) -> Option<&Step> {
         if self.ready.is_some() {
             return None;
         }

@@ -21,6 +21,7 @@ pub mod effect;
 pub mod error;
 pub mod evaluate;
 pub mod event;
+pub mod guard;
 pub mod id;
 pub mod instance;
 pub mod json;

@@ -64,3 +64,6 @@ pub const NOT_UNDONE_CHARS: usize = 200;
 /// Bytes of what a fork gathers from its branches, or a map from its items: nobody else bounds it, and forks of forks
 /// multiply it.
 pub const FORK_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Remedies that are done for one step.
+pub const REMEDIES_MAX: usize = 64;

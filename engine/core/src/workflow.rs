@@ -173,13 +173,14 @@ pub enum Kind {
     /// The first of its tasks; `None` when the list is empty.
     Do { first: Option<TaskId> },
     /// A step: work for a worker. `secrets` are the names of those that its arguments refer to. When nobody `awaits` what
-    /// it began, its output is its input, whatever the worker answered.
+    /// it began, its output is its input, whatever the worker answered. `facts` are what it shows to policies.
     Step {
         function: Function,
         arguments: Option<Expression>,
         attempts_max: u32,
         secrets: Vec<Arc<str>>,
         awaits: bool,
+        facts: Option<Expression>,
     },
     /// A function of the document's own `use.functions`; `body` runs with the arguments as input.
     Function { body: TaskId, arguments: Option<Expression> },

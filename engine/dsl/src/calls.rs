@@ -216,6 +216,7 @@ impl<'n> Tasks<'n> {
             attempts_max,
             secrets: self.builder.end_of_step(),
             awaits,
+            facts: None,
         }
     }
 

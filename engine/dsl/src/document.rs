@@ -88,6 +88,7 @@ fn walk(
     let reusable = root.get("use").map(|node| reusable(&mut builder, node)).unwrap_or_default();
     let nothing = Reusable::default();
     let mut tasks = Tasks::new(builder, &reusable, &nothing, catalog, namespace);
+    tasks.facts_of_document(metadata);
 
     let root_name =
         document.as_ref().map_or_else(|| Arc::from(""), |document| Arc::clone(&document.name.name));

@@ -12,7 +12,7 @@ use crate::{
     duration,
     jq::{self, Jq, Output},
     json::{self, Shape},
-    limits,
+    limits, mask,
     matcher::{self, Matcher},
     meter::Meter,
     schedule::Times,
@@ -60,6 +60,7 @@ pub(crate) enum Segment {
 pub struct Turn<'p> {
     program: &'p Program,
     meter: Meter,
+    guards: bool,
 }
 
 impl fmt::Debug for Program {
@@ -244,6 +245,14 @@ impl Evaluator for Turn<'_> {
         })
     }
 
+    fn guards(&self) -> bool {
+        self.guards
+    }
+
+    fn mask(&self, value: &Json, field: &str) -> Json {
+        Json::from_text(mask::mask(value, field))
+    }
+
     fn refill(&self) {
         self.meter.refill();
     }
@@ -254,6 +263,11 @@ impl Evaluator for Turn<'_> {
 }
 
 impl Turn<'_> {
+    /// The same, for a workflow whose steps go out only when policies allow it.
+    pub fn guarded(self, guards: bool) -> Self {
+        Self { guards, ..self }
+    }
+
     /// The same, for a decision about an event: what its filters and correlations take together is bounded lower, for
     /// each event is shown to many.
     pub fn about_event(self) -> Self {
@@ -265,12 +279,12 @@ impl Turn<'_> {
 impl Program {
     /// Evaluates what one decision asks for, and counts the work of it.
     pub fn turn(&self) -> Turn<'_> {
-        Turn { program: self, meter: Meter::new() }
+        Turn { program: self, meter: Meter::new(), guards: false }
     }
 
     /// The same where nobody else waits for it: the processor may take longer.
     pub fn patient_turn(&self) -> Turn<'_> {
-        Turn { program: self, meter: Meter::patient() }
+        Turn { program: self, meter: Meter::patient(), guards: false }
     }
 
     /// The one type that the events of a filter have, when its author names it.

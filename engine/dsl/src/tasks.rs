@@ -18,7 +18,7 @@ use crate::{
     flow,
     functions::{Bodies, Called, Catalog, FunctionName},
     json, limits, literals, misspelt,
-    tree::{Node, Value},
+    tree::{Member, Node, Value},
 };
 
 pub(crate) struct Tasks<'n> {
@@ -36,6 +36,8 @@ pub(crate) struct Tasks<'n> {
     pub extending: bool,
     /// What is compiled now undoes a task.
     undoing: bool,
+    /// `document.metadata.facts`: of every step that does not say otherwise.
+    pub facts: &'n [Member],
     /// The functions of the catalog, calls of them, and their bodies.
     pub catalog: &'n Catalog,
     pub called: Vec<Called<'n>>,
@@ -106,6 +108,7 @@ impl<'n> Tasks<'n> {
             namespace,
             extending: true,
             undoing: false,
+            facts: &[],
             catalog,
             called: Vec::new(),
             bodies: Bodies::default(),
@@ -263,7 +266,8 @@ impl<'n> Tasks<'n> {
         if let Some(members) = self.builder.members(node, &format!("a `{kind}` task"), &known, &[])
         {
             self.common(id, &members, pointer);
-            if let Some(kind) = self.kind(id, kind, &members, pointer) {
+            if let Some(mut kind) = self.kind(id, kind, &members, pointer) {
+                self.facts(&mut kind, &members);
                 self.drafts[index(id)].task.kind = kind;
             }
         }

@@ -10,12 +10,14 @@ use crate::{
 };
 
 /// A value of the document, and where it stands.
+#[derive(Clone)]
 pub struct Node {
     pub value: Value,
     pub place: Place,
 }
 
 /// What JSON can say.
+#[derive(Clone)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -28,6 +30,7 @@ pub enum Value {
 }
 
 /// A key of an object, where it stands, and its value.
+#[derive(Clone)]
 pub struct Member {
     pub key: String,
     pub place: Place,

@@ -5,7 +5,10 @@
 #[path = "common/language.rs"]
 mod language;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_core::{
     ActivationId, Command, Duration, Effect, Error, Instance, InstanceId, Json, Timestamp,
@@ -156,6 +159,7 @@ impl<'e> World<'e> {
             labels: BTreeMap::new(),
             traceparent: Arc::from(""),
             parent: None,
+            taint: BTreeSet::new(),
         });
         let began = Timestamp(1_700_000_000_000);
         let program = &example.compiled.program.turn();
@@ -211,7 +215,7 @@ impl<'e> World<'e> {
                 }
                 Effect::RunChild { activation } => {
                     let result = self.answer.as_ref().map(text).map_err(Clone::clone);
-                    self.decide(Command::EndChild { activation, result });
+                    self.decide(Command::EndChild { activation, result, taint: BTreeSet::new() });
                     return true;
                 }
                 Effect::PublishEvent { activation } => {
@@ -225,6 +229,7 @@ impl<'e> World<'e> {
                 }
                 Effect::SetTimer { activation, timer, at } => timers.push((at, activation, timer)),
                 Effect::Continue
+                | Effect::AskPolicies { .. }
                 | Effect::WithdrawStep { .. }
                 | Effect::CancelChild { .. }
                 | Effect::Rearm

@@ -34,6 +34,7 @@ fn run(tasks: &str, uses: &str, input: &str) -> Run {
         labels: std::collections::BTreeMap::new(),
         traceparent: "".into(),
         parent: None,
+        taint: std::collections::BTreeSet::new(),
     };
     let (id, now) = (InstanceId([7; 16]), Timestamp(1));
     let (mut instance, _) =

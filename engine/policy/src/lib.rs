@@ -26,6 +26,7 @@
 pub mod cases;
 mod check;
 pub mod finding;
+pub mod folder;
 mod limits;
 pub mod question;
 pub mod remedy;

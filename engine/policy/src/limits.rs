@@ -32,3 +32,15 @@ pub(crate) const BRACKETS_MAX: usize = 64;
 
 /// Of the thread that checks a set: enough for the longest policy, each of whose bytes could be a level.
 pub(crate) const CHECK_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// Decisions that are kept in each shard: who asks the same again waits for no policy.
+pub(crate) const DECISIONS_MAX: usize = 10_000;
+
+/// Bytes of a file of a set: what is larger is no text of it.
+pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Files of a set.
+pub(crate) const FILES_MAX: usize = 1_000;
+
+/// Folders inside each other.
+pub(crate) const FOLDERS_DEPTH_MAX: usize = 8;

@@ -269,20 +269,35 @@ impl Resource {
 }
 
 impl Question {
+    /// What is not known is no error: that shows when a policy reads it.
+    ///
     /// # Errors
-    /// [`Error`] says what of it the schema does not have. What is not known is no error: that shows when a policy reads it.
-    pub(crate) fn request(&self, schema: &Schema) -> Result<Request, Error> {
+    /// [`Error`] says what of it the schema does not have.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.resource.expect_name()?;
-        let known = self.facts.iter().filter(|(_, value)| !value.is_null());
-        let facts = known.map(|(name, value)| {
-            let (_, wanted) = FACTS
-                .iter()
-                .find(|(fact, _)| fact == name)
-                .ok_or_else(|| Error::UnknownFact(name.clone()))?;
-            let value = wanted
-                .take(value)
-                .ok_or_else(|| Error::Fact { name: name.clone(), wanted: wanted.name() })?;
-            Ok((name.clone(), value))
+        for (name, value) in self.known() {
+            let wanted = Kind::of(name)?;
+            if !wanted.fits(value) {
+                return Err(Error::Fact { name: name.clone(), wanted: wanted.name() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Facts that are known.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.facts.iter().filter(|(_, value)| !value.is_null())
+    }
+
+    /// # Errors
+    /// As [`Self::check`], and when Cedar does not take it.
+    pub(crate) fn request(&self, schema: &Schema) -> Result<Request, Error> {
+        self.check()?;
+        let facts = self.known().map(|(name, value)| {
+            let wanted = Kind::of(name)?;
+            let value = wanted.take(value);
+            let fits = |value| (name.clone(), value);
+            value.map(fits).ok_or_else(|| Error::Fact { name: name.clone(), wanted: wanted.name() })
         });
         let facts = facts.collect::<Result<Vec<_>, Error>>()?;
         let context = Context::from_pairs(facts).map_err(|error| Error::Facts(Box::new(error)))?;
@@ -330,6 +345,24 @@ const FACTS: [(&str, Kind); 20] = [
 ];
 
 impl Kind {
+    fn of(fact: &str) -> Result<Self, Error> {
+        let found = FACTS.iter().find(|(name, _)| *name == fact);
+        found.map(|(_, kind)| *kind).ok_or_else(|| Error::UnknownFact(fact.to_owned()))
+    }
+
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Self::Number => value.is_i64(),
+            Self::Text => value.is_string(),
+            Self::Texts => value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string)),
+            Self::Person => {
+                let members = value.as_object().filter(|members| members.len() == 1);
+                let person = members.and_then(|members| members.get("person"));
+                person.is_some_and(Value::is_string)
+            }
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Number => "a whole number",
@@ -348,8 +381,7 @@ impl Kind {
                 Some(RestrictedExpression::new_set(texts.collect::<Option<Vec<_>>>()?))
             }
             Self::Person => {
-                let members = value.as_object().filter(|members| members.len() == 1)?;
-                let person = members.get("person")?.as_str()?;
+                let person = value.get("person")?.as_str()?;
                 Some(RestrictedExpression::new_entity_uid(uid("Person", person)))
             }
         }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cedar_policy::{Authorizer, Entities, Entity, EntityUid, Policy, PolicyId, Schema};
+use cedar_policy::{Authorizer, Entities, Entity, EntityUid, Policy, PolicyId, Request, Schema};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,7 @@ use crate::{
     limits,
     question::{Principal, Question, Resource},
     remedy::Wanted,
-    shard::Shards,
+    shard::{Shard, Shards},
 };
 
 /// Names and texts: `*.cedar` for policies, `entities.json` for people, groups and agents in Cedar's form. Others are for
@@ -94,6 +94,14 @@ impl Set {
             determining: Vec::new(),
             errors: vec![error],
         };
+        if let Err(error) = question.check() {
+            return deny(error.to_string());
+        }
+        let shard = self.shards.of_question(question);
+        let read = shard.what_is_read_of(question);
+        if let Some(decision) = shard.decided(&read) {
+            return decision;
+        }
         let request = match question.request(&self.schema) {
             Ok(request) => request,
             Err(error) => return deny(error.to_string()),
@@ -102,8 +110,13 @@ impl Set {
             Ok(entities) => entities,
             Err(error) => return deny(error),
         };
-        let shard = self.shards.of_question(question);
-        let response = self.authorizer.is_authorized(&request, &shard.all, &entities);
+        let decision = self.evaluate(&request, &shard, &entities);
+        shard.remember(read, decision.clone());
+        decision
+    }
+
+    fn evaluate(&self, request: &Request, shard: &Shard, entities: &Entities) -> Decision {
+        let response = self.authorizer.is_authorized(request, &shard.all, entities);
         let diagnostics = response.diagnostics();
         let errors: Vec<_> = diagnostics.errors().map(ToString::to_string).collect();
         if !errors.is_empty() {
@@ -119,7 +132,7 @@ impl Set {
                 Some(wanted) if !determining.is_empty() => {
                     // Nothing lifts what no permit allows.
                     let permits = &shard.permits;
-                    let permitted = self.authorizer.is_authorized(&request, permits, &entities);
+                    let permitted = self.authorizer.is_authorized(request, permits, entities);
                     match permitted.decision() {
                         cedar_policy::Decision::Allow => Verdict::DenyUnless(wanted),
                         cedar_policy::Decision::Deny => Verdict::Deny,

@@ -5,16 +5,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    fmt::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cedar_policy::{
     ActionConstraint, Effect, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint,
 };
 
+use serde_json::Value;
+
 use crate::{
     limits,
-    question::{Action, Question, type_name, uid},
+    question::{Action, Principal, Question, Resource, type_name, uid},
+    set::Decision,
 };
 
 pub(crate) struct Shards {
@@ -31,6 +35,98 @@ pub(crate) struct Shard {
     pub all: PolicySet,
     /// Those of them that allow.
     pub permits: PolicySet,
+    /// Facts that they read; none: any may be.
+    facts: Option<BTreeSet<String>>,
+    /// What they have said: the same whenever what they read is the same.
+    decided: Mutex<HashMap<Read, Decision>>,
+}
+
+/// All of a question that the policies of its shard read.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct Read {
+    principal: Principal,
+    resource: Resource,
+    /// Names and values.
+    facts: String,
+}
+
+impl Shard {
+    fn of(policies: Vec<Policy>) -> Self {
+        let permits = policies.iter().filter(|policy| policy.effect() == Effect::Permit).cloned();
+        let set = |policies: Vec<_>| {
+            PolicySet::from_policies(policies).expect("their ids differ in the whole set")
+        };
+        Self {
+            permits: set(permits.collect()),
+            facts: facts_of(&policies),
+            all: set(policies),
+            decided: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn what_is_read_of(&self, question: &Question) -> Read {
+        let mut facts = String::new();
+        for (name, value) in question.known() {
+            if self.facts.as_ref().is_none_or(|read| read.contains(name)) {
+                let _ = write!(facts, "{name}={value},");
+            }
+        }
+        let (principal, resource) = (question.principal.clone(), question.resource.clone());
+        Read { principal, resource, facts }
+    }
+
+    pub(crate) fn decided(&self, read: &Read) -> Option<Decision> {
+        self.lock().get(read).cloned()
+    }
+
+    pub(crate) fn remember(&self, read: Read, decision: Decision) {
+        let mut decided = self.lock();
+        if decided.len() >= limits::DECISIONS_MAX {
+            decided.clear();
+        }
+        decided.insert(read, decision);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Read, Decision>> {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The facts that policies read; none when that cannot be told.
+fn facts_of(policies: &[Policy]) -> Option<BTreeSet<String>> {
+    let mut facts = BTreeSet::new();
+    for policy in policies {
+        // Cedar's own form of a policy: what reads `context.amount` is `{".": {"left": {"Var": "context"}, "attr": "amount"}}`.
+        read_by(&policy.to_json().ok()?, &mut facts)?;
+    }
+    Some(facts)
+}
+
+fn read_by(term: &Value, facts: &mut BTreeSet<String>) -> Option<()> {
+    match term {
+        Value::Object(members) => {
+            let of_context = |of: &Value| {
+                let context = of.get("left")?.get("Var")? == "context";
+                context.then(|| of.get("attr")?.as_str().map(str::to_owned)).flatten()
+            };
+            for (name, member) in members {
+                match (name.as_str(), of_context(member)) {
+                    ("." | "has", Some(fact)) => {
+                        facts.insert(fact);
+                    }
+                    ("Var", _) if member == "context" => return None,
+                    _ => read_by(member, facts)?,
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                read_by(item, facts)?;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    Some(())
 }
 
 struct Scoped {
@@ -105,11 +201,7 @@ impl Shards {
         }
         let policies = self.policies.iter().filter(|scoped| scoped.speaks_of(&key));
         let policies: Vec<_> = policies.map(|scoped| scoped.policy.clone()).collect();
-        let permits = policies.iter().filter(|policy| policy.effect() == Effect::Permit).cloned();
-        let set = |policies: Vec<_>| {
-            PolicySet::from_policies(policies).expect("their ids differ in the whole set")
-        };
-        let shard = Arc::new(Shard { permits: set(permits.collect()), all: set(policies) });
+        let shard = Arc::new(Shard::of(policies));
         if made.len() >= limits::SHARDS_MAX {
             made.clear();
         }

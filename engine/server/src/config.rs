@@ -41,7 +41,10 @@ pub struct Config {
     /// Name of this engine, for people
     #[arg(long, env = "BATON_NAME")]
     pub name: Option<String>,
-    /// Development mode: no access control, and it says so
+    /// Folder of the policy set that counts until another one is activated
+    #[arg(long, env = "BATON_POLICIES")]
+    pub policies: Option<PathBuf>,
+    /// Development mode: without a policy set everything is allowed, and it says so
     #[arg(long, env = "BATON_DEV")]
     pub dev: bool,
     /// MiB of memory for the cache's pages

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod definitions;
+pub mod effects;
 pub mod error;
 pub mod events;
 pub mod functions;
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod partition;
+pub mod policies;
 pub mod registry;
 pub mod schedules;
 pub mod telemetry;
@@ -50,12 +52,14 @@ pub struct Engine {
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
+    pub effects: effects::Effects,
     pub feed: events::Feed,
     pub growth: growth::Growth,
     pub leases: lease::Leases,
     pub lifecycle: Option<lifecycle::Lifecycle>,
     pub metrics: metrics::Metrics,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
+    pub policies: policies::Policies,
     pub registry: registry::Registry,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
@@ -76,11 +80,13 @@ pub struct Parts {
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
+    pub effects: effects::Effects,
     pub feed: events::Feed,
     pub growth: growth::Growth,
     pub leases: lease::Leases,
     pub lifecycle: lifecycle::Scope,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
+    pub policies: policies::Policies,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
     pub stop: CancellationToken,
@@ -94,16 +100,18 @@ impl Engine {
         Self {
             name: parts.name,
             dev: parts.dev,
-            registry: registry::Registry::new(&parts.broker),
+            registry: registry::Registry::new(&parts.broker, &parts.effects),
             broker: parts.broker,
             cache: parts.cache,
             definitions: parts.definitions,
+            effects: parts.effects,
             feed: parts.feed,
             growth: parts.growth,
             leases: parts.leases,
             lifecycle,
             metrics,
             objects: parts.objects,
+            policies: parts.policies,
             tokens: parts.tokens,
             traces: parts.traces,
             threads: partition::beside::Threads::default(),

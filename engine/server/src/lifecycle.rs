@@ -210,6 +210,7 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
             traceparent: text(""),
             parent: None,
+            taint: std::collections::BTreeSet::new(),
         };
         started(InstanceId([7; 16]), &Arc::new(begun), Timestamp(0))
     }

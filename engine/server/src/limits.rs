@@ -275,3 +275,12 @@ pub const LIFECYCLE_FLUSH: Duration = Duration::from_secs(2);
 /// How old a commit may be for its lifecycle events to be published again when it is replayed: an engine that was away
 /// for longer loses the last of them, and a lost cache does not tell the past once more.
 pub const LIFECYCLE_REPLAY: Duration = Duration::from_secs(3600);
+
+/// How often an engine looks for policy sets that others have deployed or activated.
+pub const POLICIES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a deployment or an activation is tried while others do the same.
+pub const POLICY_TRIES: usize = 10;
+
+/// Functions whose class of effect is remembered.
+pub const EFFECTS_MAX: usize = 100_000;

@@ -3,6 +3,7 @@
 use std::{error::Error as _, fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use baton_policy::Set;
 use baton_proto::v1::{
     definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
     event_service_server::EventServiceServer, workflow_service_server::WorkflowServiceServer,
@@ -14,11 +15,14 @@ use baton_server::{
     cache::Cache,
     config::{Config, LogFormat},
     definitions::Definitions,
+    effects::Effects,
     events::Feed,
     growth::Growth,
     http,
     lease::{Holder, Leases},
-    limits, partition, registry, schedules,
+    limits, partition,
+    policies::{self, Policies},
+    registry, schedules,
     token::Key,
     traces::Traces,
 };
@@ -76,6 +80,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     engine.set_partitions(handles);
     let registry = tokio::spawn(registry::serve(Arc::clone(&engine), stop.clone()));
+    let learning = tokio::spawn(engine.policies.clone().serve(stop.clone()));
     let scheduling = tokio::spawn(schedules::serve(Arc::clone(&engine), stop.clone()));
     let api = TcpListener::bind(config.listen)
         .await
@@ -101,6 +106,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(Duration::from_secs(1), pages).await;
     registry.abort();
     scheduling.abort();
+    learning.abort();
     let cache = engine.cache.clone();
     let _ = tokio::task::spawn_blocking(move || cache.flush()).await;
     tracing::info!("Stopped");
@@ -123,8 +129,9 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         name: name.clone(),
         replicas: usize::from(config.replicas),
     };
-    let Reached { broker, definitions, leases, objects, tokens } =
-        reach(&options, &Holder { id, name: name.clone() }).await?;
+    let own = own_policies(config).await?;
+    let Reached { broker, definitions, effects, leases, objects, policies, tokens } =
+        reach(&options, &Holder { id, name: name.clone() }, own.as_ref(), !config.dev).await?;
     let feed = Feed::start(&broker, stop.clone()).await?;
     let growth = Growth::settle(&broker.settings().await?, config.partitions).await?;
     let traces = Traces::from_env();
@@ -134,11 +141,13 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         broker,
         cache,
         definitions,
+        effects,
         feed,
         growth,
         leases,
         lifecycle: config.lifecycle_events,
         objects,
+        policies,
         tokens,
         traces,
         stop: stop.clone(),
@@ -149,16 +158,38 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
 struct Reached {
     broker: Broker,
     definitions: Definitions,
+    effects: Effects,
     leases: Leases,
     objects: async_nats::jetstream::object_store::ObjectStore,
+    policies: Policies,
     tokens: Key,
 }
 
+/// The set of this process' own settings.
+async fn own_policies(config: &Config) -> anyhow::Result<Option<Arc<Set>>> {
+    let Some(folder) = &config.policies else { return Ok(None) };
+    let texts = baton_policy::folder::read(folder).context("cannot read the policies")?;
+    let set = policies::compile(texts).await.map_err(|findings| {
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(
+            "the policies in {} cannot be used:\n{}",
+            folder.display(),
+            lines.join("\n")
+        )
+    })?;
+    Ok(Some(Arc::new(set)))
+}
+
 /// Tries until NATS answers: it may be started after us, or be away just now.
-async fn reach(options: &broker::Options, holder: &Holder) -> Result<Reached, broker::Error> {
+async fn reach(
+    options: &broker::Options,
+    holder: &Holder,
+    own: Option<&Arc<Set>>,
+    enforced: bool,
+) -> Result<Reached, broker::Error> {
     let mut told = String::new();
     loop {
-        match open_all(options, holder.clone()).await {
+        match open_all(options, holder.clone(), own.cloned(), enforced).await {
             Ok(reached) => return Ok(reached),
             Err(error) if error.is_passing() => {
                 if told != error.to_string() {
@@ -172,14 +203,21 @@ async fn reach(options: &broker::Options, holder: &Holder) -> Result<Reached, br
     }
 }
 
-async fn open_all(options: &broker::Options, holder: Holder) -> Result<Reached, broker::Error> {
+async fn open_all(
+    options: &broker::Options,
+    holder: Holder,
+    own: Option<Arc<Set>>,
+    enforced: bool,
+) -> Result<Reached, broker::Error> {
     let broker = Broker::connect(options).await?;
     broker.prepare_work().await?;
     let tokens = Key::open(&broker).await?;
     let definitions = Definitions::open(&broker, tokens.secrets()).await?;
     let leases = Leases::open(&broker, holder).await?;
     let objects = broker.objects().await?;
-    Ok(Reached { broker, definitions, leases, objects, tokens })
+    let effects = Effects::open(&broker).await?;
+    let policies = Policies::open(&broker, own, enforced).await?;
+    Ok(Reached { broker, definitions, effects, leases, objects, policies, tokens })
 }
 
 /// Of the data folder, which only one process can have open: the cache's own lock sees to that.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use baton_core::{instance::Status, workflow::Function};
+use baton_core::{guard::Verdict, instance::Status, workflow::Function};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -24,12 +24,18 @@ pub struct Metrics {
     commit_bytes: Histogram,
     refused_results: Family<CodeLabel, Counter>,
     refused_requests: Family<CodeLabel, Counter>,
+    judged: Family<VerdictLabel, Counter>,
     pub lifecycle: lifecycle::Counts,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StatusLabel {
     status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -84,6 +90,12 @@ impl Default for Metrics {
             "Requests to the API that were refused",
             refused_requests.clone(),
         );
+        let judged = Family::default();
+        registry.register(
+            "judged_steps",
+            "Times that policies were asked about a step, by what they said",
+            judged.clone(),
+        );
         let lifecycle = lifecycle::Counts::default();
         registry.register(
             "lifecycle_events_published",
@@ -104,6 +116,7 @@ impl Default for Metrics {
             commit_bytes,
             refused_results,
             refused_requests,
+            judged,
             lifecycle,
         }
     }
@@ -142,6 +155,15 @@ impl Metrics {
 
     pub fn request_refused(&self, code: &'static str) {
         self.refused_requests.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    pub fn judged(&self, verdict: &Verdict) {
+        let verdict = match verdict {
+            Verdict::Allow => "allow",
+            Verdict::Deny => "deny",
+            Verdict::DenyUnless(_) => "deny-unless",
+        };
+        self.judged.get_or_create(&VerdictLabel { verdict }).inc();
     }
 
     /// The text that Prometheus reads, with what the partitions say of themselves.

@@ -6,10 +6,12 @@ mod decisions;
 mod family;
 mod giving;
 mod intake;
+mod judging;
 mod lanes;
 mod listeners;
 mod owner;
 mod persist;
+mod queries;
 mod recovery;
 mod resident;
 mod starts;
@@ -134,6 +136,10 @@ pub enum Request {
         step: ActivationId,
         attempt: Attempt,
         reply: oneshot::Sender<bool>,
+    },
+    /// Where the inbox ended when the broker was asked, if it said so.
+    InboxEnds {
+        sequence: Option<u64>,
     },
     /// The event of an `emit` is stored.
     Published {

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Engine,
     broker::{self, Broker},
-    clock, limits,
+    clock,
+    effects::Effects,
+    limits,
     partition::{Request, partition_of},
     wire,
 };
@@ -27,6 +29,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Registry {
     broker: Broker,
+    effects: Effects,
     known: Arc<Mutex<Known>>,
 }
 
@@ -57,8 +60,8 @@ pub struct LiveWorker {
 }
 
 impl Registry {
-    pub fn new(broker: &Broker) -> Self {
-        Self { broker: broker.clone(), known: Arc::default() }
+    pub fn new(broker: &Broker, effects: &Effects) -> Self {
+        Self { broker: broker.clone(), effects: effects.clone(), known: Arc::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -139,6 +142,11 @@ impl Registry {
         if subject.strip_prefix("baton.announce.") != Some(&department) {
             return refuse("wrong-department", "the subject is of another department".into());
         }
+        let effects: Vec<_> = announcement
+            .functions
+            .iter()
+            .map(|offer| (offer.name.clone(), offer.effect.clone()))
+            .collect();
         let schemas: BTreeMap<_, _> = announcement
             .functions
             .into_iter()
@@ -155,6 +163,9 @@ impl Registry {
         }
         if functions.len() > limits::FUNCTIONS_PER_WORKER_MAX {
             return refuse("too-many-functions", "a worker may offer 256 functions".into());
+        }
+        for (function, effect) in effects {
+            self.effects.announced(&department, &function, &effect).await;
         }
         for function in &functions {
             let queue = (department.clone(), function.clone());

@@ -79,6 +79,7 @@ pub async fn settle(engine: &Arc<Engine>, definition: &Definition) -> Result<(),
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
+        taint: std::collections::BTreeSet::new(),
     };
     let begun = engine.start(started, trigger).await?;
     if begun.created {

@@ -63,6 +63,20 @@ impl Key {
             && self.mac(instance, step, attempt).verify_truncated_left(token).is_ok()
     }
 
+    /// Where a step falls in a draw of 10,000: the same each time, and nobody outside can tell before.
+    ///
+    /// # Panics
+    /// Never: a digest has eight bytes.
+    pub fn sample(&self, instance: InstanceId, step: ActivationId) -> u16 {
+        let mut mac = self.0.clone();
+        mac.update(b"sample");
+        mac.update(&instance.0);
+        mac.update(&step.0.to_le_bytes());
+        let digest = mac.finalize().into_bytes();
+        let number = u64::from_le_bytes(digest[..8].try_into().expect("it has 32 bytes"));
+        u16::try_from(number % 10_000).unwrap_or_default()
+    }
+
     /// What the placeholders of secrets are made with. A token is made of 24 bytes, so that this is none.
     pub fn secrets(&self) -> SecretsKey {
         let mut mac = self.0.clone();

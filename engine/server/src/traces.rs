@@ -428,7 +428,8 @@ mod tests {
         ];
         for ((started, finished), (from, to)) in cases {
             let (started, finished) = (Timestamp(started), Timestamp(finished));
-            let report = Report { worker: "w".into(), service: "s".into(), started, finished };
+            let report =
+                Report { worker: "w".into(), service: "s".into(), started, finished, cost: 0 };
             let wanted = (time(Timestamp(from)), time(Timestamp(to)) + MOMENT);
             assert_eq!(worked(&report, &settled), wanted, "{report:?}");
         }

@@ -1,5 +1,6 @@
 //! Between the core's types and the bytes of the log: the only place where raw numbers and strings become ids.
 
+mod guard;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -175,6 +176,7 @@ fn encode_started(started: &Started, large: &mut LargeValues) -> v1::InstanceSta
             depth: parent.depth,
             awaited: parent.awaited,
         }),
+        taint: guard::encode_texts(&started.taint),
     }
 }
 
@@ -194,6 +196,7 @@ fn decode_started(
         labels: started.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         traceparent: started.traceparent.into(),
         parent: started.parent.as_ref().map(decode_parent).transpose()?,
+        taint: guard::decode_names(started.taint),
     }))
 }
 
@@ -212,6 +215,7 @@ fn encode_report(report: &Report) -> v1::StepReport {
         service: report.service.to_string(),
         started_ms: report.started.0,
         finished_ms: report.finished.0,
+        cost: report.cost,
     }
 }
 
@@ -222,6 +226,7 @@ fn decode_report(report: Option<v1::StepReport>) -> Report {
         service: report.service.into(),
         started: Timestamp(report.started_ms),
         finished: Timestamp(report.finished_ms),
+        cost: report.cost,
     }
 }
 
@@ -266,11 +271,27 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
             activation: activation.0,
             error: Some(encode_error(error)),
         }),
-        Event::StepScheduled { activation, attempt, arguments } => {
+        Event::StepScheduled { activation, attempt, arguments, guarded, facts } => {
             Kind::StepScheduled(v1::StepScheduled {
                 activation: activation.0,
                 attempt: attempt.0,
                 arguments: encode_optional(arguments.as_ref(), large),
+                guarded: *guarded,
+                facts: encode_optional(facts.as_ref(), large),
+            })
+        }
+        Event::StepJudged { activation, attempt, judgement } => Kind::StepJudged(v1::StepJudged {
+            activation: activation.0,
+            attempt: attempt.0,
+            ..guard::encode_judgement(judgement, large)
+        }),
+        Event::StepRemedied { activation, attempt, remedy, arguments, complete } => {
+            Kind::StepRemedied(v1::StepRemedied {
+                activation: activation.0,
+                attempt: attempt.0,
+                remedy: Some(guard::encode_remedy(remedy)),
+                arguments: encode_optional(arguments.as_ref(), large),
+                complete: *complete,
             })
         }
         Event::StepCompleted { activation, attempt, output, report } => {
@@ -411,12 +432,16 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
                 awaited: *awaited,
             })
         }
-        Event::ChildEnded { activation, result } => {
+        Event::ChildEnded { activation, result, taint } => {
             let result = match result {
                 Ok(output) => v1::child_ended::Result::Output(encode_json(output, large)),
                 Err(error) => v1::child_ended::Result::Error(encode_error(error)),
             };
-            Kind::ChildEnded(v1::ChildEnded { activation: activation.0, result: Some(result) })
+            Kind::ChildEnded(v1::ChildEnded {
+                activation: activation.0,
+                result: Some(result),
+                taint: guard::encode_texts(taint),
+            })
         }
         Event::ChildCancelled { activation, child } => Kind::ChildCancelled(v1::ChildCancelled {
             activation: activation.0,
@@ -472,6 +497,20 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             activation: activation(e.activation),
             attempt: Attempt(e.attempt),
             arguments: decode_optional(e.arguments, large)?,
+            guarded: e.guarded,
+            facts: decode_optional(e.facts, large)?,
+        },
+        Kind::StepJudged(e) => Event::StepJudged {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            judgement: Arc::new(guard::decode_judgement(e, large)?),
+        },
+        Kind::StepRemedied(e) => Event::StepRemedied {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            remedy: guard::decode_remedy(e.remedy)?,
+            arguments: decode_optional(e.arguments, large)?,
+            complete: e.complete,
         },
         Kind::StepCompleted(e) => Event::StepCompleted {
             activation: activation(e.activation),
@@ -594,6 +633,7 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
                 v1::child_ended::Result::Output(output) => Ok(decode_json(Some(output), large)?),
                 v1::child_ended::Result::Error(error) => Err(decode_error(Some(error))?),
             },
+            taint: guard::decode_names(e.taint),
         },
         Kind::ChildCancelled(e) => Event::ChildCancelled {
             activation: activation(e.activation),

@@ -3,7 +3,9 @@
 use async_nats::jetstream::{self, Context};
 use baton_proto::v1::event::Kind;
 use baton_proto::v1::step_result::Outcome;
-use baton_proto::v1::{Failure, Instance, ResultBatch, Status, StepCommand, StepResult};
+use baton_proto::v1::{
+    AttemptQuery, AttemptStatus, Failure, Instance, ResultBatch, Status, StepCommand, StepResult,
+};
 use baton_tests::replay::Replay;
 use baton_tests::{DEADLINE, Setup, World, eventually};
 use futures::TryStreamExt as _;
@@ -19,17 +21,23 @@ const TASKS: &str = "- ask:\n    call: office.ask\n    with: { n: 1 }\n- again:\
 /// An instance whose step waits for us.
 struct Office {
     world: World,
+    client: async_nats::Client,
     jetstream: Context,
     id: String,
 }
 
 impl Office {
     async fn open() -> Self {
+        Self::doing(TASKS).await
+    }
+
+    async fn doing(tasks: &str) -> Self {
         let world = World::begin(Setup::default()).await.unwrap();
-        let jetstream = jetstream::new(world.cluster.nats.connect().await.unwrap());
-        world.deploy("office", TASKS).await.unwrap();
+        let client = world.cluster.nats.connect().await.unwrap();
+        let jetstream = jetstream::new(client.clone());
+        world.deploy("office", tasks).await.unwrap();
         let id = world.start("office", "{}").await.unwrap();
-        Self { world, jetstream, id }
+        Self { world, client, jetstream, id }
     }
 
     /// The command of an attempt, taken out of the queue without acknowledging it.
@@ -57,6 +65,19 @@ impl Office {
 
     async fn send(&self, subject: &str, result: StepResult) {
         self.publish(subject, ResultBatch { results: vec![result] }.encode_to_vec()).await;
+    }
+
+    /// Whether the engine still waits for the attempt.
+    async fn is_open(&self, command: &StepCommand) -> bool {
+        let query = AttemptQuery {
+            instance: command.instance.clone(),
+            step: command.step,
+            attempt: command.attempt,
+            token: command.token.clone(),
+        };
+        let query = query.encode_to_vec().into();
+        let answer = self.client.request("baton.attempt.office", query).await.unwrap();
+        AttemptStatus::decode(answer.payload).unwrap().open
     }
 
     /// The message must be refused with this code, and the instance must stay as it is.
@@ -252,3 +273,34 @@ async fn a_poisoned_inbox_never_stops_a_partition() {
     assert_eq!(taken.count(), 2);
     office.end().await;
 }
+
+/// Else a worker to which the command came again does the work again, though its result is stored.
+#[tokio::test]
+async fn a_step_whose_result_is_stored_is_open_for_nobody() {
+    let step = |n| format!("- ask{n}:\n    call: office.ask\n    with: {{ n: {n} }}");
+    let steps: Vec<_> = (1..=STORED_ROUNDS).map(step).collect();
+    let office = Office::doing(&steps.join("\n")).await;
+    let mut known = std::collections::BTreeSet::new();
+    for round in 1..=STORED_ROUNDS {
+        let next = async || {
+            let command = office.command(1).await;
+            Ok(known.insert(command.step).then_some(command))
+        };
+        let command =
+            eventually(DEADLINE, &format!("command {round} is queued"), next).await.unwrap();
+        assert!(office.is_open(&command).await, "round {round}: nobody has answered yet");
+        // Others before it keep the engine busy with this message.
+        let mut results = vec![StepResult { token: vec![7; 16], ..result(&command, "{}") }; 1_000];
+        results.push(result(&command, "{}"));
+        office.publish(&command.reply_subject, ResultBatch { results }.encode_to_vec()).await;
+        assert!(!office.is_open(&command).await, "round {round}: its result is stored");
+        let subject = format!("baton.work.office.ask.{}.{}.1", office.id, command.step);
+        let queue = office.jetstream.get_stream("BATON_WORK").await.unwrap();
+        queue.purge().filter(subject).await.unwrap();
+    }
+    office.world.api.completed(&office.id, DEADLINE).await.unwrap();
+    office.end().await;
+}
+
+/// How many results are stored before their step is asked for.
+const STORED_ROUNDS: usize = 100;

@@ -12,6 +12,7 @@ mod lifecycle;
 mod lists;
 mod maps;
 mod outages;
+mod policies;
 mod schedules;
 mod secrets;
 mod steps;

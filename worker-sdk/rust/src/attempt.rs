@@ -129,6 +129,7 @@ impl Delivered {
             service: desk.service.clone(),
             started_ms,
             finished_ms: clock::now_ms(),
+            cost: context.spent(),
         };
         let reply_subject = context.command().reply_subject.clone();
         Ending::Finished(Box::new(Finished {

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -27,6 +30,7 @@ struct Step {
     reports: Reports,
     /// Set before the handler runs.
     secrets: OnceLock<Revealed>,
+    spent: AtomicU64,
 }
 
 /// Where reports of progress go.
@@ -44,7 +48,8 @@ impl Context {
         reports: Reports,
     ) -> Self {
         let secrets = OnceLock::new();
-        Self(Arc::new(Step { command, instance, traceparent, cancelled, reports, secrets }))
+        let spent = AtomicU64::new(0);
+        Self(Arc::new(Step { command, instance, traceparent, cancelled, reports, secrets, spent }))
     }
 
     /// The instance of the workflow.
@@ -143,6 +148,17 @@ impl Context {
                 }
             }
         }
+    }
+
+    /// Says what this attempt spends, in millionths of the unit of money; said more than once, it adds up. It goes into the
+    /// log with the result, and policies see what a case has cost so far.
+    pub fn spend(&self, millionths: u64) {
+        let add = |spent: u64| Some(spent.saturating_add(millionths));
+        let _ = self.0.spent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    pub(crate) fn spent(&self) -> u64 {
+        self.0.spent.load(Ordering::Relaxed)
     }
 
     /// Waits until the step is no longer wanted. What the handler returns after that is thrown away.

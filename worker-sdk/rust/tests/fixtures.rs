@@ -79,6 +79,7 @@ fn a_result_batch_is_these_bytes() {
         service: "finance-worker".into(),
         started_ms: STARTED_MS,
         finished_ms: STARTED_MS + 12,
+        cost: 0,
     };
     let failure = v1::Failure {
         r#type: baton_worker::RUNTIME_ERROR.into(),

@@ -51,6 +51,7 @@ pub(super) fn run(file: &File, scenario: &Scenario, workflow: &Workflow, program
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
+        taint: BTreeSet::new(),
     });
     let now = scenario.started_at;
     match baton_core::start(workflow, &program.turn(), instance_id(now), started, now) {
@@ -239,9 +240,10 @@ impl<'s> World<'s> {
                     self.owe(Duration(0), Due::Kept(activation));
                 }
                 Some(Effect::RunChild { activation }) => self.run_child(activation),
-                // A result that nobody wants any more is refused when it comes.
+                // A result that nobody wants any more is refused when it comes, and no scenario has policies.
                 Some(
-                    Effect::WithdrawStep { .. }
+                    Effect::AskPolicies { .. }
+                    | Effect::WithdrawStep { .. }
                     | Effect::CancelChild { .. }
                     | Effect::End
                     | Effect::Continue,
@@ -353,7 +355,8 @@ impl<'s> World<'s> {
             Some(Reaction::Hangs) | None => Ok(Json::null()),
         };
         // Refused when nobody waits for it any more.
-        let _is_taken = self.decide(Command::EndChild { activation, result });
+        let _is_taken =
+            self.decide(Command::EndChild { activation, result, taint: BTreeSet::new() });
     }
 
     fn publish(&mut self, activation: ActivationId) {

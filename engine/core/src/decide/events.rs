@@ -1,6 +1,11 @@
 //! What comes from and goes to the world beside steps: events that are emitted and taken, and other instances.
 
-use alloc::{collections::BTreeMap, format, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    sync::Arc,
+    vec::Vec,
+};
 
 use super::{Decision, enter::limit};
 use crate::{
@@ -65,13 +70,18 @@ impl Decision<'_> {
     }
 
     /// Whoever does not await it goes on with its own input.
-    pub(super) fn end_child(&mut self, id: ActivationId, result: Result<Json, Error>) {
+    pub(super) fn end_child(
+        &mut self,
+        id: ActivationId,
+        result: Result<Json, Error>,
+        taint: BTreeSet<Arc<str>>,
+    ) {
         let awaited = self.instance.open_child(id).is_some_and(|(_, awaited)| awaited);
         let own = &self.activation(id).input;
         let pointer = &self.task(id).pointer;
         let result = result.map_err(|error| error.at(pointer));
         let result = if awaited { result } else { result.map(|_| own.clone()) };
-        self.record(Event::ChildEnded { activation: id, result });
+        self.record(Event::ChildEnded { activation: id, result, taint });
     }
 
     /// Gives an event to everything in the instance that listens for it, or to `listener` alone.

@@ -40,12 +40,16 @@ impl Decision<'_> {
                 Some(first) => self.enter(id, *first, None),
                 None => self.complete(id, None, None),
             },
-            Kind::Step { arguments, .. } => {
+            Kind::Step { arguments, facts, .. } => {
                 let arguments = self.arguments(id, *arguments)?;
+                let guarded = self.evaluator.guards();
+                let facts = if guarded { self.arguments(id, *facts)? } else { None };
                 self.record(Event::StepScheduled {
                     activation: id,
                     attempt: Attempt::FIRST,
                     arguments,
+                    guarded,
+                    facts,
                 });
                 Ok(())
             }

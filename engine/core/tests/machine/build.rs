@@ -184,6 +184,7 @@ impl Building {
         match what {
             What::Do(body) => Kind::Do { first: self.list(body) },
             What::Step { attempts_max, arguments, awaits } => Kind::Step {
+                facts: arguments.clone().map(|term| self.table.add(term)),
                 function: Function { department: "tests".into(), name: "step".into() },
                 arguments: self.term(arguments.as_ref()),
                 attempts_max: *attempts_max,

@@ -1,7 +1,7 @@
 //! The four laws over random stories; [`World`] looks at them after every command.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     mem::discriminant,
     sync::{Arc, Mutex},
     thread,
@@ -12,9 +12,14 @@ use baton_core::{
     command::Timer,
     error::Standard,
     event::{Origin, Report},
+    guard::{Judgement, Remedy, Verdict, Wanted},
     pending,
+    workflow::Hash,
 };
-use proptest::test_runner::{Config, TestRunner};
+use proptest::{
+    prelude::any,
+    test_runner::{Config, TestRunner},
+};
 
 use crate::{
     build::Node,
@@ -34,8 +39,8 @@ fn the_laws_hold_in_every_story() {
         let config = Config { failure_persistence: None, ..Config::default() };
         let config = Config { cases: config.cases * STORIES, ..config };
         TestRunner::new(config)
-            .run(&(root(), moves()), |(root, moves)| {
-                let world = tell(&root, moves);
+            .run(&(root(), any::<bool>(), moves()), |(root, guarded, moves)| {
+                let world = tell(&root, guarded, moves);
                 for event in world.iter().flat_map(|world| &world.events) {
                     *told.lock().unwrap().entry(discriminant(event)).or_insert(0_usize) += 1;
                 }
@@ -46,12 +51,14 @@ fn the_laws_hold_in_every_story() {
     let end = teller.expect("a thread can be started").join().expect("the runner catches panics");
     assert_eq!(end, Ok(()));
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 36, "the stories tell of every kind of event");
+    assert_eq!(seen.len(), 38, "the stories tell of every kind of event");
 }
 
 /// A start may be refused, and then there is no story.
-fn tell(root: &Node, moves: Vec<Move>) -> Option<World> {
-    let mut world = World::try_new(root, "\"in\"", true).ok()?;
+fn tell(root: &Node, guarded: bool, moves: Vec<Move>) -> Option<World> {
+    let world =
+        if guarded { World::guarded(root, "\"in\"") } else { World::try_new(root, "\"in\"", true) };
+    let mut world = world.ok()?;
     let mut last = None;
     for one in moves {
         play(&mut world, one, &mut last);
@@ -79,6 +86,11 @@ fn repeat(world: &mut World, command: &Command) {
             found.and_then(|found| found.timer(*timer)).is_some_and(|at| at <= world.now)
         }
         Command::Continue => pending(&world.instance).contains(&Effect::Continue),
+        // What lifts a denial may be done by then.
+        Command::Judge { activation, attempt, .. } => {
+            let (activation, attempt) = (*activation, *attempt);
+            pending(&world.instance).contains(&Effect::AskPolicies { activation, attempt })
+        }
         // It may have ended at once, and is then run again.
         Command::Rerun { .. } => world.instance.ended.is_some(),
         Command::CompleteStep { .. }
@@ -108,6 +120,12 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
         }
         Move::AnyStep { activation, attempt } => {
             complete((ActivationId(activation), Attempt(attempt)), "\"made up\"")
+        }
+        Move::Judge { which, verdict } => {
+            let held: Vec<_> =
+                world.instance.guarded_steps().map(|(id, s)| (id, s.attempt)).collect();
+            let (activation, attempt) = *held.get(which % held.len().max(1))?;
+            Command::Judge { activation, attempt, judgement: Arc::new(judgement(verdict)) }
         }
         Move::Fire(which) => {
             let timers = world.timers();
@@ -158,11 +176,12 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
             let activation = *runs.get(which % runs.len().max(1))?;
             let error = Error::standard(Standard::Runtime, "Broken", "the child");
             let result = if well { Ok(Json::from_text("\"child\"")) } else { Err(error) };
-            Command::EndChild { activation, result }
+            Command::EndChild { activation, result, taint: BTreeSet::from(["public".into()]) }
         }
         Move::AnyEnd { activation } => Command::EndChild {
             activation: ActivationId(activation),
             result: Ok(Json::from_text("\"made up\"")),
+            taint: BTreeSet::new(),
         },
         Move::Repeat => return None,
     })
@@ -170,6 +189,37 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
 
 fn asked(world: &World, wanted: impl Fn(&Effect) -> Option<ActivationId>) -> Vec<ActivationId> {
     pending(&world.instance).iter().filter_map(wanted).collect()
+}
+
+/// What policies might say.
+pub(crate) fn judgement(which: usize) -> Judgement {
+    let unless = |remedies: &[Remedy]| {
+        let wanted = remedies.iter().map(|remedy| Wanted {
+            remedy: remedy.clone(),
+            policy: "policy".into(),
+            quorum: 1,
+            due: None,
+            reason: None,
+            fallback: None,
+        });
+        Verdict::DenyUnless(wanted.collect())
+    };
+    let verdict = match which {
+        0 => Verdict::Deny,
+        1 => unless(&[Remedy::Mask("in".into())]),
+        2 => unless(&[Remedy::Escalate("board".into()), Remedy::Review("peers".into())]),
+        3 => unless(&[Remedy::Approval("managers".into()), Remedy::Mask("out".into())]),
+        _ => Verdict::Allow,
+    };
+    Judgement {
+        verdict,
+        set: Hash([9; 32]),
+        determining: vec!["policy".into()],
+        errors: Vec::new(),
+        question: Json::empty_object(),
+        function: "tests.function".into(),
+        classes: vec!["internal".into()],
+    }
 }
 
 /// The event of this text comes at this place.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_core::{
     ActivationId, Attempt, Effect, Event, InstanceId, Next, Timestamp, command::Timer, effect,
+    guard::Verdict,
 };
 
 #[derive(Default)]
@@ -11,6 +12,10 @@ pub(crate) struct Asked {
     parents: BTreeMap<ActivationId, ActivationId>,
     children: BTreeMap<ActivationId, BTreeSet<ActivationId>>,
     steps: BTreeMap<ActivationId, Attempt>,
+    /// What policies were asked about.
+    questions: BTreeMap<ActivationId, Attempt>,
+    /// Whether steps have a guard.
+    guards: bool,
     timers: BTreeMap<(ActivationId, Timer), Timestamp>,
     waits: BTreeSet<ActivationId>,
     emits: BTreeSet<ActivationId>,
@@ -28,7 +33,18 @@ impl Asked {
     pub(crate) fn see(&mut self, event: &Event) {
         self.settle(event);
         match effect(event) {
+            Some(Effect::AskPolicies { activation, attempt }) => {
+                assert!(self.questions.insert(activation, attempt).is_none(), "asked: {event:?}");
+            }
             Some(Effect::DispatchStep { activation, attempt }) => {
+                let allowed = matches!(
+                    event,
+                    Event::StepJudged { judgement, .. } if judgement.verdict == Verdict::Allow
+                );
+                assert_eq!(
+                    allowed, self.guards,
+                    "nothing goes out unless it is allowed: {event:?}"
+                );
                 assert!(self.ever.insert((activation, attempt)), "asked for twice: {event:?}");
                 assert!(self.steps.insert(activation, attempt).is_none(), "open: {event:?}");
             }
@@ -59,6 +75,14 @@ impl Asked {
         }
     }
 
+    pub(crate) fn guarded(guards: bool) -> Self {
+        Self { guards, ..Self::default() }
+    }
+
+    pub(crate) fn is_asked(&self, step: ActivationId, attempt: Attempt) -> bool {
+        self.questions.get(&step) == Some(&attempt)
+    }
+
     pub(crate) fn publishes(&self, of: ActivationId) -> bool {
         self.emits.contains(&of)
     }
@@ -75,7 +99,13 @@ impl Asked {
         self.timers.get(&(of, timer)).copied()
     }
 
-    pub(crate) fn effects(&self) -> BTreeSet<Effect> {
+    /// Policies are asked nothing while the instance is suspended.
+    pub(crate) fn effects(&self, suspended: bool) -> BTreeSet<Effect> {
+        let questions = self.questions.iter().filter(|_| !suspended);
+        let questions = questions.map(|(activation, attempt)| Effect::AskPolicies {
+            activation: *activation,
+            attempt: *attempt,
+        });
         let steps = self.steps.iter().map(|(activation, attempt)| Effect::DispatchStep {
             activation: *activation,
             attempt: *attempt,
@@ -90,7 +120,7 @@ impl Asked {
         let listens =
             self.listens.iter().map(|activation| Effect::Listen { activation: *activation });
         let runs = self.runs.keys().map(|activation| Effect::RunChild { activation: *activation });
-        steps.chain(timers).chain(emits).chain(listens).chain(runs).collect()
+        steps.chain(questions).chain(timers).chain(emits).chain(listens).chain(runs).collect()
     }
 
     fn settle(&mut self, event: &Event) {
@@ -112,6 +142,9 @@ impl Asked {
             }
             Event::StepScheduled { activation, .. } => {
                 self.timers.remove(&(*activation, Timer::Due));
+            }
+            Event::StepJudged { activation, .. } => {
+                self.questions.remove(activation);
             }
             Event::StepCompleted { activation, .. } => self.answered(*activation),
             Event::StepFailed { activation, retry_at, .. } => {
@@ -155,7 +188,8 @@ impl Asked {
                 self.runs.remove(activation);
                 self.answered(*activation);
             }
-            Event::ListenStarted { each: false, .. }
+            Event::StepRemedied { .. }
+            | Event::ListenStarted { each: false, .. }
             | Event::EventTaken { over: false, .. }
             | Event::EventEmitted { .. }
             | Event::ListenIterated { .. }
@@ -188,6 +222,7 @@ impl Asked {
         assert!(!self.steps.contains_key(&id), "{id:?} ended with its step open");
         let child = self.runs.remove(&id);
         assert!(child.flatten().is_none(), "{id:?} ended with its child running");
+        self.questions.remove(&id);
         self.emits.remove(&id);
         self.listens.remove(&id);
         let parent = self.parents.remove(&id);

@@ -12,6 +12,7 @@ use crate::{
 pub(crate) enum Move {
     Complete(usize),
     Fail { which: usize, retryable: bool },
+    Judge { which: usize, verdict: usize },
     StaleAttempt { which: usize, off: u32 },
     AnyStep { activation: u32, attempt: u32 },
     Fire(usize),
@@ -37,6 +38,8 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         8 => which.clone().prop_map(Move::Complete),
         4 => (which.clone(), any::<bool>())
             .prop_map(|(which, retryable)| Move::Fail { which, retryable }),
+        8 => (which.clone(), 0usize..8)
+            .prop_map(|(which, verdict)| Move::Judge { which, verdict }),
         1 => (which.clone(), 0u32..3).prop_map(|(which, off)| Move::StaleAttempt { which, off }),
         1 => (any::<u32>(), any::<u32>())
             .prop_map(|(activation, attempt)| Move::AnyStep { activation, attempt }),

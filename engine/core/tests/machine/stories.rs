@@ -5,6 +5,7 @@ mod errors;
 mod events;
 mod flow;
 mod forks;
+mod guards;
 mod maps;
 mod steps;
 mod timers;

@@ -1,7 +1,11 @@
 //! The words in which stories are told.
 
+use std::collections::BTreeSet;
+
 use baton_core::{
-    ActivationId, Attempt, Command, Duration, Json, TaskId, instance::End, instance::Status,
+    ActivationId, Attempt, Command, Duration, Event, Json, TaskId,
+    guard::{Case, Guard, Remedy, Standing},
+    instance::{End, Status},
 };
 
 use crate::{
@@ -27,7 +31,42 @@ pub(crate) fn given_document(root: &Node) -> Story {
     Story { world, refused: None }
 }
 
+/// The same, whose steps go out only when policies allow it.
+pub(crate) fn guarded(tasks: &[Node]) -> Story {
+    let root = task("document", What::Do(tasks.to_vec()));
+    let mut world = World::guarded(&root, "\"in\"").expect("the input fits");
+    world.go_on(1_000);
+    Story { world, refused: None }
+}
+
 impl Story {
+    /// The one step that must not go out, or not yet.
+    pub(crate) fn held(&self) -> (ActivationId, Attempt) {
+        let mut held = self.world.instance.guarded_steps();
+        held.next().map(|(id, step)| (id, step.attempt)).expect("a step is held")
+    }
+
+    fn guard(&self) -> &Guard {
+        let step = self.world.instance.guarded_step(self.held().0);
+        step.and_then(|step| step.guard.as_deref()).expect("it is guarded")
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.guard().standing
+    }
+
+    pub(crate) fn remedies(&self) -> &BTreeSet<Remedy> {
+        &self.guard().remedies
+    }
+
+    pub(crate) fn case(&self) -> &Case {
+        &self.world.instance.case
+    }
+
+    pub(crate) fn tells(&self, wanted: impl Fn(&Event) -> bool) -> bool {
+        self.world.events.iter().any(wanted)
+    }
+
     pub(crate) fn when(mut self, command: Command) -> Self {
         self.refused = self.world.give(command).err().map(baton_core::Rejection::code);
         self.world.go_on(1_000);

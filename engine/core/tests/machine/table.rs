@@ -32,16 +32,19 @@ pub(crate) fn text(text: &str) -> Term {
 
 /// A schema of number `n` allows texts of at most `n` bytes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Table(Vec<Term>);
+pub(crate) struct Table {
+    terms: Vec<Term>,
+    pub(crate) guards: bool,
+}
 
 impl Table {
     pub(crate) fn add(&mut self, term: Term) -> Expression {
-        self.0.push(term);
-        Expression(u32::try_from(self.0.len() - 1).expect("tests are small"))
+        self.terms.push(term);
+        Expression(u32::try_from(self.terms.len() - 1).expect("tests are small"))
     }
 
     fn text(&self, expression: Expression, scope: &Scope<'_>) -> Result<String, Error> {
-        value(&self.0[expression.0 as usize], scope)
+        value(&self.terms[expression.0 as usize], scope)
     }
 }
 
@@ -132,6 +135,14 @@ impl Evaluator for Table {
     ) -> Result<Option<Timestamp>, Error> {
         let every = Duration(u64::from(schedule.0));
         Ok((schedule.0 > 0).then(|| before.unwrap_or(started).plus(every)))
+    }
+
+    fn guards(&self) -> bool {
+        self.guards
+    }
+
+    fn mask(&self, value: &Json, field: &str) -> Json {
+        Json::from_text(value.replace(field, "*"))
     }
 
     fn validate(&self, schema: Schema, value: &Json) -> Result<(), Error> {

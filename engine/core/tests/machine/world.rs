@@ -32,12 +32,31 @@ impl World {
         Self::try_new(root, input, true).expect("the input fits")
     }
 
+    /// Its steps go out only when policies allow it.
+    pub(crate) fn guarded(
+        root: &Node,
+        input: &str,
+    ) -> Result<Self, (Rejection, baton_core::Error)> {
+        let (workflow, mut table) = build(root);
+        table.guards = true;
+        Self::begin(workflow, table, input, true)
+    }
+
     pub(crate) fn try_new(
         root: &Node,
         input: &str,
         watchful: bool,
     ) -> Result<Self, (Rejection, baton_core::Error)> {
         let (workflow, table) = build(root);
+        Self::begin(workflow, table, input, watchful)
+    }
+
+    fn begin(
+        workflow: Workflow,
+        table: Table,
+        input: &str,
+        watchful: bool,
+    ) -> Result<Self, (Rejection, baton_core::Error)> {
         let started = Arc::new(Started {
             workflow: workflow.hash,
             name: workflow.name.clone(),
@@ -46,13 +65,14 @@ impl World {
             labels: std::collections::BTreeMap::new(),
             traceparent: "".into(),
             parent: None,
+            taint: BTreeSet::new(),
         });
         let now = Timestamp(1_000_000);
         let id = InstanceId([3; 16]);
         let (instance, events) = start(&workflow, &table, id, Arc::clone(&started), now)?;
         let folded = Instance::new(id, Arc::clone(&started), now);
         assert_eq!(events[0], Event::InstanceStarted(started));
-        let asked = Asked::default();
+        let asked = Asked::guarded(table.guards);
         let mut world =
             Self { workflow, table, instance, now, events: Vec::new(), folded, asked, watchful };
         world.watch(events, 0);
@@ -83,6 +103,9 @@ impl World {
             Command::CompleteStep { activation, attempt, .. }
             | Command::FailStep { activation, attempt, .. } => {
                 Some(self.asked.is_open(*activation, *attempt))
+            }
+            Command::Judge { activation, attempt, .. } => {
+                Some(self.asked.is_asked(*activation, *attempt) && !self.instance.suspended)
             }
             Command::FireTimer { activation, timer } => {
                 let due = self.asked.timer(*activation, *timer).is_some_and(|at| at <= self.now);
@@ -118,6 +141,7 @@ impl World {
             .filter_map(|effect| match effect {
                 Effect::SetTimer { activation, timer, at } => Some((at, activation, timer)),
                 Effect::Continue
+                | Effect::AskPolicies { .. }
                 | Effect::DispatchStep { .. }
                 | Effect::WithdrawStep { .. }
                 | Effect::Rearm
@@ -164,7 +188,11 @@ impl World {
         assert_eq!(found.len(), pending(instance).len(), "recovery: nothing is asked for twice");
         let goes_on = found.remove(&Effect::Continue);
         assert_eq!(goes_on, !instance.suspended && !instance.ready.is_empty());
-        assert_eq!(found, self.asked.effects(), "recovery: what is pending was asked for");
+        assert_eq!(
+            found,
+            self.asked.effects(instance.suspended),
+            "recovery: what is pending was asked for"
+        );
         let ready: BTreeSet<_> = instance
             .activations
             .iter()
@@ -178,7 +206,8 @@ impl World {
         let ended =
             matches!(instance.status(), Status::Completed | Status::Faulted | Status::Cancelled);
         assert_eq!(ended, instance.activations.is_empty());
-        let waits = !found.is_empty() || !instance.ready.is_empty();
+        let held = instance.guarded_steps().next().is_some();
+        let waits = !found.is_empty() || !instance.ready.is_empty() || (held && instance.suspended);
         assert_eq!(ended, !waits, "an open instance waits for something, an ended one for nothing");
     }
 }

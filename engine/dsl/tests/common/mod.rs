@@ -48,6 +48,7 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
+        taint: BTreeSet::new(),
     };
     Instance {
         id: InstanceId([7; 16]),
@@ -65,6 +66,7 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         events: 0,
         compensations: Vec::new(),
         compensating: None,
+        case: baton_core::guard::Case::default(),
     }
 }
 

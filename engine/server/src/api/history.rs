@@ -90,6 +90,8 @@ impl Teller {
             Kind::TaskCompleted(e) => e.activation,
             Kind::TaskFaulted(e) => e.activation,
             Kind::StepScheduled(e) => e.activation,
+            Kind::StepJudged(e) => e.activation,
+            Kind::StepRemedied(e) => e.activation,
             Kind::StepCompleted(e) => e.activation,
             Kind::StepFailed(e) => e.activation,
             Kind::StepCancelled(e) => e.activation,

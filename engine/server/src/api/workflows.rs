@@ -1,6 +1,11 @@
 //! `WorkflowService`.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use baton_core::{Command, Instance, InstanceId, Json, event::Started};
 use baton_proto::v1::{self, workflow_service_server::WorkflowService};
@@ -53,6 +58,7 @@ impl Api {
                 .collect(),
             traceparent: traceparent.into(),
             parent: None,
+            taint: BTreeSet::new(),
         };
         self.engine.start(started, definition).await
     }

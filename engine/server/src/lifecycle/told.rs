@@ -171,6 +171,8 @@ impl<'a, F: Fn(TaskId) -> Option<&'a Task>> Telling<'_, F> {
             Event::InstanceStarted(_)
             | Event::TaskSkipped { .. }
             | Event::StepScheduled { .. }
+            | Event::StepJudged { .. }
+            | Event::StepRemedied { .. }
             | Event::StepCompleted { .. }
             | Event::StepFailed { .. }
             | Event::StepCancelled { .. }
@@ -426,6 +428,7 @@ do:
                 labels: BTreeMap::new(),
                 traceparent: "".into(),
                 parent: None,
+                taint: std::collections::BTreeSet::new(),
             };
             let (id, now) = (InstanceId([7; 16]), Timestamp(0));
             let Ok((instance, events)) = baton_core::start(

@@ -98,8 +98,8 @@ impl Owner {
             while !self.beside.busy[usize::from(slow)] {
                 let Some(turn) = self.lanes.next_turn(slow) else { break };
                 match turn {
-                    Turn::Start(starting) => self.make(slow, move |now| {
-                        let turn = starting.definition.program.patient_turn();
+                    Turn::Start(starting) => self.make(slow, move |now, guards| {
+                        let turn = starting.definition.program.patient_turn().guarded(guards);
                         let (begun, work) = starting.decide(&turn, now);
                         (work, MadeOf::Start { starting, begun })
                     }),
@@ -119,21 +119,27 @@ impl Owner {
         let definition = resident.definition.clone().expect("who is slow has its workflow");
         let mut instance = resident.instance.clone();
         self.lanes.of(id).running = true;
-        self.make(slow, move |now| {
-            let turn = definition.program.patient_turn();
+        self.make(slow, move |now, guards| {
+            let turn = definition.program.patient_turn().guarded(guards);
             let (decided, work) = decide(&definition, turn, &mut instance, now, command);
             (work, MadeOf::Decision { id, about, decided })
         });
         Ok(())
     }
 
-    fn make(&mut self, slow: bool, job: impl FnOnce(Timestamp) -> (u64, MadeOf) + Send + 'static) {
+    /// The job is told the time, and whether steps need a verdict.
+    fn make(
+        &mut self,
+        slow: bool,
+        job: impl FnOnce(Timestamp, bool) -> (u64, MadeOf) + Send + 'static,
+    ) {
         let now = self.tell_time();
+        let guards = self.engine.policies.count(now);
         self.beside.busy[usize::from(slow)] = true;
         let threads = Arc::clone(&self.engine.threads.0[usize::from(slow)]);
         self.beside.jobs.spawn(async move {
             let _thread = threads.acquire_owned().await;
-            let made = tokio::task::spawn_blocking(move || job(now)).await;
+            let made = tokio::task::spawn_blocking(move || job(now, guards)).await;
             let (work, of) = made.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
             Made { slow, work, of }
         });

@@ -10,6 +10,7 @@ use super::{
     batch::After,
     family::{Kin, Wanted},
     intake::Refused,
+    judging::Unjudged,
     lanes::{Asked, Asker, Begun},
     owner::{OpenStep, Owner},
 };
@@ -55,8 +56,8 @@ impl Owner {
         if self.engine.lifecycle.is_some() {
             resident.remember_what_was_told();
         }
-        let (decided, work) =
-            decide(&definition, definition.program.turn(), &mut resident.instance, now, command);
+        let turn = definition.program.turn().guarded(self.engine.policies.count(now));
+        let (decided, work) = decide(&definition, turn, &mut resident.instance, now, command);
         self.batch.work += work;
         if work >= limits::SLOW_WORK {
             resident.set_slow();
@@ -114,6 +115,9 @@ impl Owner {
                 }
                 self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
             }
+            Some(Effect::AskPolicies { activation, attempt }) => {
+                self.unjudged.push_back(Unjudged { id, step: activation, attempt });
+            }
             Some(Effect::WithdrawStep { activation, attempt }) => {
                 if let Some(open) = self.steps.remove(&(id, activation)) {
                     self.trace_attempt(id, event, &open);
@@ -133,6 +137,8 @@ impl Owner {
                 for effect in baton_core::pending(&self.residents[&id].instance) {
                     if let Effect::SetTimer { activation, timer, at } = effect {
                         self.timers.insert((at, id, activation, timer));
+                    } else if let Effect::AskPolicies { activation, attempt } = effect {
+                        self.unjudged.push_back(Unjudged { id, step: activation, attempt });
                     }
                 }
             }

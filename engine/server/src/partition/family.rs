@@ -1,7 +1,7 @@
 //! Instances that run others. A child lives in its parent's partition; each step of their dealings can be done again
 //! from what the log says, so that a crash between two of them loses nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use baton_core::{
     ActivationId, Command, Error as WorkflowError, InstanceId, Json,
@@ -69,15 +69,16 @@ impl Owner {
     ) -> Result<(), Exit> {
         let Some(resident) = self.resident(parent).await? else { return Ok(()) };
         let started = Arc::clone(&resident.instance.started);
+        let taint = resident.instance.case.taint.clone();
         let Some((child, awaited)) = resident.instance.open_child(activation) else {
             return Ok(());
         };
         if let Some(found) = self.look(child).await? {
             if let Some((_, end)) = &found.ended {
-                let result = result_of(child, end);
-                self.end_child(parent, activation, result);
+                let taint = found.case.taint.clone();
+                self.end_child(parent, activation, result_of(child, end), taint);
             } else if !awaited {
-                self.end_child(parent, activation, Ok(Json::null()));
+                self.end_child(parent, activation, Ok(Json::null()), BTreeSet::new());
             }
             return Ok(());
         }
@@ -91,11 +92,18 @@ impl Owner {
         };
         let parent =
             Parent { instance: parent, activation, depth: depth_of(&started) + 1, awaited };
-        self.begin_child(child, parent, &started, wanted);
+        self.begin_child(child, parent, (&started, taint), wanted);
         Ok(())
     }
 
-    fn begin_child(&mut self, child: InstanceId, parent: Parent, around: &Started, wanted: Wanted) {
+    /// What flowed into its parent may flow into it.
+    fn begin_child(
+        &mut self,
+        child: InstanceId,
+        parent: Parent,
+        (around, taint): (&Started, BTreeSet<Arc<str>>),
+        wanted: Wanted,
+    ) {
         let Wanted { workflow: Name { namespace, name, version }, input } = wanted;
         let version = (!version.is_empty()).then_some(&*version);
         let definition = match self.engine.definition(&namespace, &name, version) {
@@ -106,7 +114,8 @@ impl Owner {
                     "The workflow cannot be run",
                     &refusal.to_string(),
                 );
-                return self.end_child(parent.instance, parent.activation, Err(error));
+                let (parent, activation) = (parent.instance, parent.activation);
+                return self.end_child(parent, activation, Err(error), BTreeSet::new());
             }
         };
         let started = Started {
@@ -117,6 +126,7 @@ impl Owner {
             labels: around.labels.clone(),
             traceparent: telemetry::child_traceparent(parent.instance, &around.traceparent).into(),
             parent: Some(parent),
+            taint,
         };
         let Parent { instance: parent, activation, awaited, .. } = parent;
         let then = Then::Tell { parent, activation, awaited };
@@ -149,8 +159,9 @@ impl Owner {
         parent: InstanceId,
         activation: ActivationId,
         result: Result<Json, WorkflowError>,
+        taint: BTreeSet<Arc<str>>,
     ) {
-        self.command(parent, Command::EndChild { activation, result }, Asker::Nobody);
+        self.command(parent, Command::EndChild { activation, result, taint }, Asker::Nobody);
     }
 
     async fn tell_parent(&mut self, child: InstanceId) -> Result<(), Exit> {
@@ -159,7 +170,8 @@ impl Owner {
             && parent.awaited
             && self.resident(parent.instance).await?.is_some()
         {
-            self.end_child(parent.instance, parent.activation, result_of(child, end));
+            let taint = found.case.taint.clone();
+            self.end_child(parent.instance, parent.activation, result_of(child, end), taint);
         }
         Ok(())
     }

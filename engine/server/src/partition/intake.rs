@@ -166,6 +166,7 @@ fn command(
         service: cut(&result.service, 256).into(),
         started: Timestamp(result.started_ms),
         finished: Timestamp(result.finished_ms),
+        cost: result.cost,
     };
     match result.outcome.ok_or(Refused::Malformed)? {
         Outcome::Output(output) => {

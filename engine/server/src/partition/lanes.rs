@@ -338,6 +338,7 @@ fn answered_by(command: &Command) -> Option<ActivationId> {
             Some(*activation)
         }
         Command::Continue
+        | Command::Judge { .. }
         | Command::FireTimer { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }

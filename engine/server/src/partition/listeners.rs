@@ -69,6 +69,7 @@ impl Default for Listeners {
             labels: BTreeMap::new(),
             traceparent: nothing,
             parent: None,
+            taint: BTreeSet::new(),
         };
         let blank = Instance::new(InstanceId([0; 16]), Arc::new(started), Timestamp(0));
         Self { buckets: HashMap::new(), by_type: HashMap::new(), of: HashMap::new(), blank }

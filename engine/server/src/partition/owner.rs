@@ -31,9 +31,11 @@ use super::{
     family::Kin,
     giving::Giving,
     intake::Taking,
+    judging::Unjudged,
     lanes::{Asker, Lanes},
     listeners::Listeners,
     persist::Flush,
+    queries::{Queries, Query},
     resident::Resident,
     work::Work,
 };
@@ -61,6 +63,8 @@ pub(super) struct Owner {
     pub(super) taking: Option<Taking>,
     /// The same, as far as the log has it.
     pub(super) inbox_committed: u64,
+    /// Questions about attempts that wait for the inbox to be taken.
+    pub(super) queries: Queries,
     /// The queue is to be compared with the log once the inbox has been taken up to here.
     pub(super) reconcile_after: Option<u64>,
     /// Position of the last event that all listeners were told of, and the same as far as the log has it.
@@ -75,6 +79,8 @@ pub(super) struct Owner {
     pub(super) beside: Beside,
     /// What is to be done between parents and children.
     pub(super) family: VecDeque<Kin>,
+    /// Steps about which policies are to be asked.
+    pub(super) unjudged: VecDeque<Unjudged>,
     /// The inbox is to be read from [`Owner::inbox_position`] again.
     pub(super) inbox_anew: bool,
     pub(super) unfinished: VecDeque<InstanceId>,
@@ -124,6 +130,7 @@ impl Owner {
             inbox_position: 0,
             taking: None,
             inbox_committed: 0,
+            queries: Queries::default(),
             reconcile_after: None,
             event_position: 0,
             event_committed: 0,
@@ -132,6 +139,7 @@ impl Owner {
             lanes: Lanes::default(),
             beside: Beside::default(),
             family: VecDeque::new(),
+            unjudged: VecDeque::new(),
             inbox_anew: false,
             unfinished: VecDeque::new(),
             batch: Batch::default(),
@@ -177,6 +185,9 @@ impl Owner {
         let mut flushed_at = Instant::now();
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
+            if !closing {
+                self.judge().await?;
+            }
             if in_flight.is_none() && (!self.batch.is_empty() || self.has_positions_to_note()) {
                 in_flight = Some(self.append());
             }
@@ -194,6 +205,7 @@ impl Owner {
                 self.reconcile_after = None;
                 self.reconcile().await?;
             }
+            self.answer_queries();
             let crowded = self.dirty.len() >= limits::CACHE_CHANGES_MAX;
             closing |= crowded && flush.is_none();
             let gathering = !closing && !crowded && !self.batch.is_full();
@@ -477,9 +489,9 @@ impl Owner {
                 let _ = reply.send(found);
             }
             Request::AttemptOpen { id, step, attempt, reply } => {
-                let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
-                let _ = reply.send(open && !self.lanes.answered(id, step));
+                self.attempt_open(Query { id, step, attempt, reply });
             }
+            Request::InboxEnds { sequence } => self.inbox_ends(sequence),
             Request::Published { id, activation } => {
                 if self.resident(id).await?.is_some() {
                     self.command(id, Command::PublishedEvent { activation }, Asker::Nobody);

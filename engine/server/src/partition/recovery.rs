@@ -18,6 +18,7 @@ use super::{
     Exit, Request,
     batch::After,
     family::Kin,
+    judging::Unjudged,
     lanes::{Begun, Behind},
     owner::{OpenStep, Owner},
     persist,
@@ -194,6 +195,9 @@ impl Owner {
                             OpenStep { attempt, function, task, scheduled_at },
                         );
                     }
+                }
+                Effect::AskPolicies { activation, attempt } => {
+                    self.unjudged.push_back(Unjudged { id, step: activation, attempt });
                 }
                 Effect::SetTimer { activation, timer, at } => {
                     self.timers.insert((at, id, activation, timer));

@@ -1,6 +1,6 @@
 //! Starts instances: one at most for an idempotency key.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use baton_core::{
     ActivationId, Error as WorkflowError, Evaluator, Event, Instance, InstanceId, Json, Timestamp,
@@ -84,7 +84,9 @@ impl Owner {
             return self.lanes.queue_start(starting);
         }
         let now = self.tell_time();
-        let (begun, work) = starting.decide(&starting.definition.program.turn(), now);
+        let turn = starting.definition.program.turn();
+        let turn = turn.guarded(self.engine.policies.count(now));
+        let (begun, work) = starting.decide(&turn, now);
         self.batch.work += work;
         if work >= limits::SLOW_WORK {
             starting.definition.set_slow();
@@ -155,14 +157,14 @@ impl Owner {
             Then::Answer(reply) => self.answer(reply, outcome),
             Then::Tell { parent, activation, awaited } => match outcome {
                 Ok(_) if awaited => {}
-                Ok(_) => self.end_child(parent, activation, Ok(Json::null())),
+                Ok(_) => self.end_child(parent, activation, Ok(Json::null()), BTreeSet::new()),
                 Err(refusal) => {
                     let error = WorkflowError::standard(
                         Standard::Validation,
                         "The input does not fit the workflow that is run",
                         &refusal.to_string(),
                     );
-                    self.end_child(parent, activation, Err(error));
+                    self.end_child(parent, activation, Err(error), BTreeSet::new());
                 }
             },
         }

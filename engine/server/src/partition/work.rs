@@ -141,6 +141,17 @@ impl Work {
         });
     }
 
+    /// Has the owner told where the inbox ends now.
+    pub(super) fn tell_where_the_inbox_ends(&self) {
+        let (broker, nudges, partition) =
+            (self.broker.clone(), self.nudges.clone(), self.partition);
+        tokio::spawn(async move {
+            let inbox = broker.jetstream.get_stream(broker::inbox_stream(partition)).await;
+            let sequence = inbox.ok().map(|inbox| inbox.cached_info().state.last_sequence);
+            let _ = nudges.send(Request::InboxEnds { sequence }).await;
+        });
+    }
+
     /// Publishes the event of a workflow until the broker has it, and tells the owner.
     pub(super) fn emit(
         &self,
@@ -253,6 +264,7 @@ impl Owner {
                     self.inbox_position = 0;
                     self.inbox_committed = 0;
                     self.inbox_anew = true;
+                    self.queries.forget();
                 }
                 self.reconcile_after = Some(last);
                 self.expect_events().await;

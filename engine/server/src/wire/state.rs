@@ -7,6 +7,7 @@ use std::{
 
 use baton_core::{
     ActivationId, Attempt, Instance, Json, TaskId, Timestamp,
+    guard::Case,
     instance::{
         Activation, Compensating, Compensation, End, Listening, Mapping, Phase, Ready, Step, Try,
     },
@@ -17,7 +18,7 @@ use prost::Message;
 use super::{
     Error, LargeValues, at, decode_cause, decode_error, decode_json, decode_map, decode_optional,
     decode_started, encode_cause, encode_error, encode_json, encode_map, encode_optional,
-    encode_started, instance_id, ms, split_array,
+    encode_started, guard, instance_id, ms, split_array,
 };
 
 pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
@@ -63,6 +64,9 @@ pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
             cause: Some(encode_cause(&compensating.cause)),
             failed: compensating.failed.iter().map(encode_error).collect(),
         }),
+        taint: guard::encode_texts(&instance.case.taint),
+        done: guard::encode_texts(&instance.case.done),
+        cost: instance.case.cost,
     }
     .encode_to_vec()
 }
@@ -116,6 +120,11 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
             })
             .collect::<Result<_, Error>>()?,
         compensating: state.compensating.map(decode_compensating).transpose()?,
+        case: Case {
+            taint: guard::decode_names(state.taint),
+            done: guard::decode_names(state.done),
+            cost: state.cost,
+        },
     })
 }
 
@@ -200,6 +209,7 @@ fn encode_phase(phase: &Phase, input: &Json, large: &mut LargeValues) -> Option<
             arguments: unless_same(&step.arguments, input, large),
             scheduled_at_ms: step.scheduled_at.0,
             retry_at_ms: ms(step.retry_at),
+            guard: step.guard.as_deref().map(|guard| guard::encode_guard(guard, large)),
         }),
         Phase::Timer(at) => PhaseKind::TimerMs(at.0),
         Phase::Loop { items, next } => PhaseKind::Loop(v1::LoopState {
@@ -240,6 +250,10 @@ fn decode_phase(
             arguments: decode_optional(step.arguments, large)?.unwrap_or_else(|| input.clone()),
             scheduled_at: Timestamp(step.scheduled_at_ms),
             retry_at: at(step.retry_at_ms),
+            guard: step
+                .guard
+                .map(|state| guard::decode_guard(state, large).map(Box::new))
+                .transpose()?,
         }),
         PhaseKind::TimerMs(ms) => Phase::Timer(Timestamp(ms)),
         PhaseKind::Loop(state) => {

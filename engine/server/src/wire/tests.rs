@@ -2,12 +2,13 @@
 
 mod broken;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId,
     Timestamp,
     event::{Cause, Origin, Parent, Report, Started},
+    guard::{Judgement, Remedy, Verdict, Wanted},
     workflow::{Hash, Name},
 };
 
@@ -27,6 +28,7 @@ fn started(input: Json) -> Arc<Started> {
             depth: 2,
             awaited: true,
         }),
+        taint: ["internal".into()].into(),
     })
 }
 
@@ -66,12 +68,64 @@ fn story() -> Vec<Event> {
         service: "s".into(),
         started: Timestamp(3),
         finished: Timestamp(4),
+        cost: 5,
+    };
+    let remedies = [
+        Remedy::Approval("managers".into()),
+        Remedy::Mask("iban".into()),
+        Remedy::Wait("office-hours".into()),
+        Remedy::Review("peers".into()),
+        Remedy::Escalate("board".into()),
+    ];
+    let wanted = remedies.iter().map(|remedy| Wanted {
+        remedy: remedy.clone(),
+        policy: "p".into(),
+        quorum: 2,
+        due: Some("PT8H".into()),
+        reason: None,
+        fallback: Some(remedies[4].clone()),
+    });
+    let unless = Verdict::DenyUnless(wanted.collect());
+    let judged = |verdict| Event::StepJudged {
+        activation: step,
+        attempt: Attempt(1),
+        judgement: Arc::new(Judgement {
+            verdict,
+            set: Hash([6; 32]),
+            determining: vec!["b".into(), "a".into()],
+            errors: vec!["e".into()],
+            question: json(r#"{"action":"dispatch"}"#),
+            function: "a.b".into(),
+            classes: vec!["internal".into()],
+        }),
     };
     vec![
         entered(root, root, 0),
         Event::TaskSkipped { parent: root, task: TaskId(1), next: Next::Task(TaskId(2)) },
         entered(step, root, 2),
-        Event::StepScheduled { activation: step, attempt: Attempt(1), arguments: Some(json("2")) },
+        Event::StepScheduled {
+            activation: step,
+            attempt: Attempt(1),
+            arguments: Some(json("2")),
+            guarded: true,
+            facts: Some(json(r#"{"amount":5}"#)),
+        },
+        judged(unless),
+        Event::StepRemedied {
+            activation: step,
+            attempt: Attempt(1),
+            remedy: Remedy::Mask("iban".into()),
+            arguments: Some(json("3")),
+            complete: false,
+        },
+        Event::StepRemedied {
+            activation: step,
+            attempt: Attempt(1),
+            remedy: Remedy::Review("peers".into()),
+            arguments: None,
+            complete: true,
+        },
+        judged(Verdict::Allow),
         Event::StepFailed {
             activation: step,
             attempt: Attempt(1),
@@ -79,7 +133,21 @@ fn story() -> Vec<Event> {
             retry_at: Some(Timestamp(50)),
             report: report.clone(),
         },
-        Event::StepScheduled { activation: step, attempt: Attempt(2), arguments: None },
+        Event::StepScheduled {
+            activation: step,
+            attempt: Attempt(2),
+            arguments: None,
+            guarded: true,
+            facts: None,
+        },
+        judged(Verdict::Deny),
+        Event::StepScheduled {
+            activation: step,
+            attempt: Attempt(2),
+            arguments: None,
+            guarded: false,
+            facts: None,
+        },
         Event::StepCompleted {
             activation: step,
             attempt: Attempt(2),
@@ -146,9 +214,17 @@ fn story() -> Vec<Event> {
             context: Some(json("{}")),
         },
         child(true),
-        Event::ChildEnded { activation: ActivationId(5), result: Ok(json("3")) },
+        Event::ChildEnded {
+            activation: ActivationId(5),
+            result: Ok(json("3")),
+            taint: ["internal".into()].into(),
+        },
         child(false),
-        Event::ChildEnded { activation: ActivationId(5), result: Err(error()) },
+        Event::ChildEnded {
+            activation: ActivationId(5),
+            result: Err(error()),
+            taint: BTreeSet::new(),
+        },
         child(true),
         Event::ChildCancelled { activation: ActivationId(5), child: InstanceId([4; 16]) },
         Event::TaskCompleted {

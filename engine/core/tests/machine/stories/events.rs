@@ -34,7 +34,11 @@ fn run(awaited: bool) -> Node {
 fn ended(activation: u32, well: bool) -> Command {
     let error = Error::standard(Standard::Runtime, "Broken", "the child");
     let result = if well { Ok(Json::from_text("\"child\"")) } else { Err(error) };
-    Command::EndChild { activation: ActivationId(activation), result }
+    Command::EndChild {
+        activation: ActivationId(activation),
+        result,
+        taint: std::collections::BTreeSet::new(),
+    }
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn results() -> Vec<Vec<u8>> {
         service: "s".into(),
         started_ms: 5,
         finished_ms: 6,
+        cost: 7,
     };
     let results = outcomes.map(result);
     let batch = v1::ResultBatch { results: results.to_vec() };

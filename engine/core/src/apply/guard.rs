@@ -1,0 +1,77 @@
+//! What a guarded step is after policies were asked.
+
+use alloc::{boxed::Box, collections::BTreeSet, sync::Arc};
+
+use super::get_mut;
+use crate::{
+    guard::{Guard, Judgement, Remedy, Standing, Verdict},
+    id::ActivationId,
+    instance::{Instance, Phase, Step},
+    json::Json,
+};
+
+/// A new attempt begins with a guard of its own, or without one. What was done for an earlier one is done.
+pub(super) fn set(instance: &mut Instance, id: ActivationId, guarded: bool, facts: Option<&Json>) {
+    let Some(step) = step(instance, id) else { return };
+    let before = step.guard.take().filter(|_| guarded);
+    step.guard = guarded.then(|| {
+        let mut guard = before.unwrap_or_else(|| {
+            Box::new(Guard {
+                facts: Json::null(),
+                standing: Standing::Unjudged,
+                remedies: BTreeSet::new(),
+                function: None,
+            })
+        });
+        if let Some(facts) = facts {
+            guard.facts = facts.clone();
+        }
+        guard.standing = Standing::Unjudged;
+        guard.function = None;
+        guard
+    });
+}
+
+pub(super) fn judged(instance: &mut Instance, id: ActivationId, judgement: &Judgement) {
+    let allowed = judgement.verdict == Verdict::Allow;
+    if let Some(guard) = guard(step(instance, id)) {
+        guard.standing = if allowed { Standing::Allowed } else { Standing::Held };
+        guard.function = allowed.then(|| Arc::clone(&judgement.function));
+    }
+    if allowed {
+        instance.case.taint.extend(judgement.classes.iter().cloned());
+    }
+}
+
+pub(super) fn remedied(
+    instance: &mut Instance,
+    id: ActivationId,
+    remedy: &Remedy,
+    arguments: Option<&Json>,
+    complete: bool,
+) {
+    let Some(step) = step(instance, id) else { return };
+    if let Some(arguments) = arguments {
+        step.arguments = arguments.clone();
+    }
+    if let Some(guard) = guard(Some(step)) {
+        guard.remedies.insert(remedy.clone());
+        if complete {
+            guard.standing = Standing::Unjudged;
+        }
+    }
+}
+
+/// A worker has answered.
+pub(super) fn done(instance: &mut Instance, id: ActivationId) {
+    let function = guard(step(instance, id)).and_then(|guard| guard.function.take());
+    instance.case.done.extend(function);
+}
+
+fn step(instance: &mut Instance, id: ActivationId) -> Option<&mut Step> {
+    if let Phase::Step(step) = &mut get_mut(instance, id).phase { Some(step) } else { None }
+}
+
+fn guard(step: Option<&mut Step>) -> Option<&mut Guard> {
+    step?.guard.as_deref_mut()
+}

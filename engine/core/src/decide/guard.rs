@@ -1,0 +1,113 @@
+//! What follows from what policies say.
+
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+
+use super::Decision;
+use crate::{
+    command::Rejection,
+    error::{Error, Standard},
+    event::{Event, Report},
+    guard::{Judgement, Remedy, Standing, Verdict, Wanted},
+    id::{ActivationId, Attempt},
+    instance::{Instance, Step},
+    json::Json,
+    limits,
+};
+
+/// Policies have been asked about this attempt and have not answered.
+pub(super) fn expect_unjudged(
+    instance: &Instance,
+    activation: ActivationId,
+    attempt: Attempt,
+) -> Result<(), Rejection> {
+    let step = instance.guarded_step(activation).ok_or(Rejection::NotAwaited)?;
+    if step.attempt != attempt || step.standing() != Some(Standing::Unjudged) {
+        return Err(Rejection::NotAwaited);
+    }
+    // Nothing new begins. Resuming asks again.
+    if instance.suspended { Err(Rejection::InstanceSuspended) } else { Ok(()) }
+}
+
+impl Decision<'_> {
+    /// Only [`Verdict::Allow`] lets the step go out.
+    pub(super) fn judge(
+        &mut self,
+        activation: ActivationId,
+        attempt: Attempt,
+        judgement: &Arc<Judgement>,
+    ) {
+        self.record(Event::StepJudged { activation, attempt, judgement: Arc::clone(judgement) });
+        match &judgement.verdict {
+            Verdict::Allow => {}
+            Verdict::Deny => self.refuse(activation, attempt, &denied(judgement)),
+            Verdict::DenyUnless(wanted) => self.remedy(activation, attempt, wanted),
+        }
+    }
+
+    /// Does what is wanted and has policies asked again.
+    fn remedy(&mut self, activation: ActivationId, attempt: Attempt, wanted: &[Wanted]) {
+        let in_force = |remedy: &Remedy| {
+            let guard = self.held(activation).guard.as_ref();
+            guard.is_some_and(|guard| guard.remedies.contains(remedy))
+        };
+        if let Some(one) = wanted.iter().find(|wanted| in_force(&wanted.remedy)) {
+            let what =
+                format!("{} is done, and {} forbids it all the same", one.remedy, one.policy);
+            return self.refuse(activation, attempt, &what);
+        }
+        let mut remedies: Vec<_> = wanted.iter().map(|wanted| &wanted.remedy).collect();
+        remedies.sort();
+        remedies.dedup();
+        let done = self.held(activation).guard.as_ref().map_or(0, |guard| guard.remedies.len());
+        if remedies.is_empty() || done + remedies.len() > limits::REMEDIES_MAX {
+            let what = format!("more than {} remedies are wanted", limits::REMEDIES_MAX);
+            return self.refuse(activation, attempt, &what);
+        }
+        let cannot = |remedy: &&&Remedy| matches!(remedy, Remedy::Approval(_) | Remedy::Wait(_));
+        if let Some(remedy) = remedies.iter().find(cannot) {
+            let what = format!("it takes {remedy}, which this engine cannot ask for");
+            return self.refuse(activation, attempt, &what);
+        }
+        let last = remedies.len() - 1;
+        for (n, remedy) in remedies.into_iter().enumerate() {
+            let arguments = self.masked(activation, remedy);
+            self.record(Event::StepRemedied {
+                activation,
+                attempt,
+                remedy: remedy.clone(),
+                arguments,
+                complete: n == last,
+            });
+        }
+    }
+
+    /// `None`: the arguments stay as they are.
+    fn masked(&self, activation: ActivationId, remedy: &Remedy) -> Option<Json> {
+        let Remedy::Mask(field) = remedy else { return None };
+        let arguments = &self.held(activation).arguments;
+        let masked = self.evaluator.mask(arguments, field);
+        (masked != *arguments).then_some(masked)
+    }
+
+    fn held(&self, activation: ActivationId) -> &Step {
+        self.instance.guarded_step(activation).expect("what is judged is held")
+    }
+
+    /// The step fails, and its author may catch that.
+    fn refuse(&mut self, activation: ActivationId, attempt: Attempt, why: &str) {
+        let error = Error::standard(Standard::Authorization, "Refused by policy", why)
+            .at(&self.task(activation).pointer);
+        let report = Report::default();
+        self.record(Event::StepFailed { activation, attempt, error, retry_at: None, report });
+    }
+}
+
+fn denied(judgement: &Judgement) -> String {
+    if !judgement.errors.is_empty() {
+        return String::from("a policy could not be evaluated, and what errs denies");
+    }
+    if judgement.determining.is_empty() {
+        return String::from("no policy allows it");
+    }
+    format!("forbidden by {}", judgement.determining.join(", "))
+}

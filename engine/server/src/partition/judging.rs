@@ -1,0 +1,214 @@
+//! Asks policies before a step goes out. What they say is a command to the instance like any other, in the batch in which
+//! the step was decided, so that it is in the log before anybody else hears of the step.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use baton_core::{
+    ActivationId, Attempt, Command, InstanceId, Json,
+    guard::{Judgement, Remedy, Standing, Verdict, Wanted},
+    instance::Step,
+    workflow::Function,
+};
+use baton_policy::{
+    Question, Remedy as PolicyRemedy, Verdict as PolicyVerdict, Wanted as PolicyWanted,
+    question::{Action, Principal, Resource},
+};
+use serde_json::Value;
+
+use super::{Exit, lanes::Asker, owner::Owner, resident::Resident};
+
+/// An attempt about which policies are to be asked.
+pub(super) struct Unjudged {
+    pub id: InstanceId,
+    pub step: ActivationId,
+    pub attempt: Attempt,
+}
+
+impl Owner {
+    /// Asks about every step that waits for it, while the batch has room.
+    pub(super) async fn judge(&mut self) -> Result<(), Exit> {
+        while !self.batch.is_full()
+            && let Some(Unjudged { id, step, attempt }) = self.unjudged.pop_front()
+        {
+            if self.resident(id).await?.is_none() {
+                continue;
+            }
+            let Some(judgement) = self.judgement(id, step, attempt) else { continue };
+            self.engine.metrics.judged(&judgement.verdict);
+            if judgement.verdict == Verdict::Deny {
+                tracing::info!(
+                    instance = %id,
+                    function = %judgement.function,
+                    policies = ?judgement.determining,
+                    errors = ?judgement.errors,
+                    "Policies forbid a step"
+                );
+            }
+            let judgement = Arc::new(judgement);
+            let command = Command::Judge { activation: step, attempt, judgement };
+            self.command(id, command, Asker::Nobody);
+        }
+        Ok(())
+    }
+
+    /// None when nobody waits for it any more.
+    fn judgement(&self, id: InstanceId, step: ActivationId, attempt: Attempt) -> Option<Judgement> {
+        let resident = &self.residents[&id];
+        let held = resident.instance.guarded_step(step)?;
+        if held.attempt != attempt || held.standing() != Some(Standing::Unjudged) {
+            return None;
+        }
+        let function = resident.function(step)?;
+        let question = self.question(resident, held, (step, function));
+        let (set, decision) = self.engine.policies.decide(&question, self.now);
+        let text = |text: &String| Arc::from(text.as_str());
+        Some(Judgement {
+            verdict: verdict(decision.verdict),
+            set,
+            determining: decision.determining.iter().map(text).collect(),
+            errors: decision.errors.iter().map(text).collect(),
+            question: Json::from_text(
+                serde_json::to_string(&question).expect("names and values are JSON"),
+            ),
+            function: function.to_string().into(),
+            classes: texts(question.facts.get("classes")),
+        })
+    }
+
+    /// Who does what with what, and what is known of it.
+    fn question(
+        &self,
+        resident: &Resident,
+        held: &Step,
+        (step, function): (ActivationId, &Function),
+    ) -> Question {
+        let instance = &resident.instance;
+        let guard = held.guard.as_deref().expect("what is held has a guard");
+        let case = &instance.case;
+        let mut facts = declared(&guard.facts);
+        let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+        add("attempts", held.attempt.0.into());
+        add("sample", self.engine.tokens.sample(instance.id, step).into());
+        add("cost", case.cost.into());
+        add("taint", case.taint.iter().map(|class| Value::from(&**class)).collect());
+        add("done", case.done.iter().map(|function| Value::from(&**function)).collect());
+        for name in ["approvals", "reviews", "masked", "escalated", "open"] {
+            let done = guard.remedies.iter().filter(|remedy| fact_of(remedy) == name);
+            add(name, done.map(|remedy| Value::from(&**remedy.parts().1)).collect());
+        }
+        Question {
+            // A worker's department is proved by where it may publish, so that nobody can be another function's agent.
+            principal: Principal::Agent { agent: function.to_string(), kind: None },
+            action: Action::Dispatch,
+            resource: Resource::Function {
+                function: function.to_string(),
+                effect: self.engine.effects.of(function).to_owned(),
+            },
+            facts,
+        }
+    }
+}
+
+/// The fact that tells what was done.
+fn fact_of(remedy: &Remedy) -> &'static str {
+    match remedy {
+        Remedy::Approval(_) => "approvals",
+        Remedy::Review(_) => "reviews",
+        Remedy::Mask(_) => "masked",
+        Remedy::Escalate(_) => "escalated",
+        Remedy::Wait(_) => "open",
+    }
+}
+
+/// What the task shows: only what an author may say, whatever stands there. A value that is of no use stays as it is, so
+/// that it denies.
+fn declared(facts: &Json) -> BTreeMap<String, Value> {
+    let Ok(Value::Object(shown)) = serde_json::from_str(facts) else { return BTreeMap::new() };
+    let shown = shown.into_iter().filter(|(name, _)| baton_dsl::DECLARED_FACTS.contains(&&**name));
+    shown
+        .map(|(name, value)| {
+            let value = match name.as_str() {
+                // Rounded to the side of caution.
+                "amount" => whole(value, f64::ceil),
+                "confidence" => whole(value, f64::floor),
+                _ => value,
+            };
+            (name, value)
+        })
+        .collect()
+}
+
+/// Numbers that every 64-bit float holds exactly.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+fn whole(value: Value, round: fn(f64) -> f64) -> Value {
+    if value.is_i64() {
+        return value;
+    }
+    match value.as_f64().map(round).filter(|number| number.abs() < EXACT_MAX) {
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
+        Some(number) => Value::from(number as i64),
+        None => value,
+    }
+}
+
+fn texts(value: Option<&Value>) -> Vec<Arc<str>> {
+    let texts = value.and_then(Value::as_array).into_iter().flatten();
+    texts.filter_map(Value::as_str).map(Arc::from).collect()
+}
+
+fn verdict(verdict: PolicyVerdict) -> Verdict {
+    match verdict {
+        PolicyVerdict::Allow => Verdict::Allow,
+        PolicyVerdict::Deny => Verdict::Deny,
+        PolicyVerdict::DenyUnless(all) => {
+            Verdict::DenyUnless(all.into_iter().map(wanted).collect())
+        }
+    }
+}
+
+fn wanted(wanted: PolicyWanted) -> Wanted {
+    let text = |text: Option<String>| text.map(Arc::from);
+    Wanted {
+        remedy: remedy(&wanted.remedy),
+        policy: wanted.policy.into(),
+        quorum: wanted.quorum,
+        due: text(wanted.due),
+        reason: text(wanted.reason),
+        fallback: wanted.fallback.as_ref().map(remedy),
+    }
+}
+
+fn remedy(remedy: &PolicyRemedy) -> Remedy {
+    match remedy {
+        PolicyRemedy::Approval(group) => Remedy::Approval(group.as_str().into()),
+        PolicyRemedy::Mask(field) => Remedy::Mask(field.as_str().into()),
+        PolicyRemedy::Wait(window) => Remedy::Wait(window.as_str().into()),
+        PolicyRemedy::Review(group) => Remedy::Review(group.as_str().into()),
+        PolicyRemedy::Escalate(level) => Remedy::Escalate(level.as_str().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_author_says_only_what_an_author_may() {
+        let shown = r#"{"amount":10000.01,"confidence":89.9,"approvals":["managers"],"taint":[],"classes":["internal"]}"#;
+        let facts = declared(&Json::from_text(shown));
+        let wanted = json!({ "amount": 10001, "confidence": 89, "classes": ["internal"] });
+        assert_eq!(serde_json::to_value(facts).unwrap(), wanted);
+        assert!(declared(&Json::from_text("[1]")).is_empty());
+    }
+
+    #[test]
+    fn an_amount_that_is_no_number_of_ours_stays_as_it_is() {
+        for odd in ["1e+300", "\"5\"", "12345678901234567890"] {
+            let facts = declared(&Json::from_text(format!("{{\"amount\":{odd}}}")));
+            assert_eq!(facts["amount"].to_string(), odd);
+        }
+    }
+}
