@@ -96,7 +96,8 @@ impl Flow {
             labels: BTreeMap::new(),
             traceparent: Arc::from(""),
             parent: None,
-            taint: std::collections::BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
+            by: "".into(),
         };
         Ok(Self { compiled, started: Arc::new(started) })
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -39,8 +40,19 @@ pub(crate) struct Costs {
 
 /// One round on a fresh broker. The clients start an instance, wait for its end on the same request, and start the next.
 pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<Round> {
+    round_with(load, sync_always, plan, Vec::new()).await
+}
+
+/// The same with more arguments for the engine.
+pub(crate) async fn round_with(
+    load: Load,
+    sync_always: bool,
+    plan: Plan,
+    arguments: Vec<String>,
+) -> Result<Round> {
     let partitions = u32::from(load::PARTITIONS);
-    let mut cluster = Cluster::start(Setup { partitions, sync_always, ..Setup::default() }).await?;
+    let setup = Setup { partitions, sync_always, arguments, ..Setup::default() };
+    let mut cluster = Cluster::start(setup).await?;
     cluster.worker("bench-worker", "bench-1", &[("BATON_WORKER_CONCURRENCY", "1000")])?;
     let api = cluster.api()?;
     api.deploy(&load.workflow()).await?;
@@ -49,12 +61,13 @@ pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<R
     let meter = Arc::new(Meter::new(plan));
     let mut clients = JoinSet::new();
     let clients_count = if load == Load::Full { load.in_flight() } else { 1 };
+    let numbers = Arc::new(AtomicU64::new(0));
     let mut connection = api;
     for client in 0..clients_count {
         if client.is_multiple_of(REQUESTS_A_CONNECTION) {
             connection = cluster.api()?;
         }
-        clients.spawn(run(connection.clone(), load, Arc::clone(&meter)));
+        clients.spawn(run(connection.clone(), load, Arc::clone(&meter), Arc::clone(&numbers)));
     }
     let costs = costs(&cluster, &meter, load);
     let ((), costs) = tokio::try_join!(load::all(clients), costs)?;
@@ -63,18 +76,20 @@ pub(crate) async fn round(load: Load, sync_always: bool, plan: Plan) -> Result<R
     Ok(Round { figures, costs })
 }
 
-async fn run(api: Api, load: Load, meter: Arc<Meter>) -> Result<()> {
-    let start = StartRequest {
-        namespace: load::NAMESPACE.to_owned(),
-        name: load.workflow_name().to_owned(),
-        input: load::input(),
-        ..StartRequest::default()
+async fn run(api: Api, load: Load, meter: Arc<Meter>, numbers: Arc<AtomicU64>) -> Result<()> {
+    let request = || {
+        let start = StartRequest {
+            namespace: load::NAMESPACE.to_owned(),
+            name: load.workflow_name().to_owned(),
+            input: load::input(numbers.fetch_add(1, Ordering::Relaxed)),
+            ..StartRequest::default()
+        };
+        StartAndWaitRequest { start: Some(start), wait_ms: 0 }
     };
-    let request = StartAndWaitRequest { start: Some(start), wait_ms: 0 };
     let mut workflows = api.workflows;
     while !meter.is_over() {
         let began = Instant::now();
-        let answer = workflows.start_and_wait(request.clone()).await.context("an instance")?;
+        let answer = workflows.start_and_wait(request()).await.context("an instance")?;
         let instance = answer.into_inner();
         if instance.status() != Status::Completed {
             bail!("instance {} is {:?}: {:?}", instance.id, instance.status(), instance.error);

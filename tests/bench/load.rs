@@ -109,9 +109,9 @@ pub(crate) fn pad() -> String {
     "x".repeat(PAD_BYTES)
 }
 
-/// What an instance begins with.
-pub(crate) fn input() -> String {
-    format!(r#"{{"n":0,"pad":"{}"}}"#, pad())
+/// What an instance begins with: no two of one engine are about the same amount.
+pub(crate) fn input(number: u64) -> String {
+    format!(r#"{{"n":0,"amount":{number},"pad":"{}"}}"#, pad())
 }
 
 /// Waits until all have ended by themselves.
@@ -130,9 +130,12 @@ pub(crate) async fn all(mut tasks: JoinSet<Result<()>>) -> Result<()> {
 
 const CALL: &str = r"{ call: finance.pay, with: { n: '${ .n }', pad: '${ .pad }' } }";
 
+/// What its steps show to policies: of no account as long as none count.
+const FACTS: &str = "{ amount: '${ $workflow.input.amount }', classes: [internal], confidence: 90, destination: inside }";
+
 fn head(name: &str) -> String {
     format!(
-        "document: {{ dsl: '1.0.3', namespace: {NAMESPACE}, name: {name}, version: '1.0.0' }}\ndo:\n"
+        "document:\n  dsl: '1.0.3'\n  namespace: {NAMESPACE}\n  name: {name}\n  version: '1.0.0'\n  metadata: {{ facts: {FACTS} }}\ndo:\n"
     )
 }
 

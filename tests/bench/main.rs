@@ -34,7 +34,7 @@ enum What {
     Speed(speed::Arguments),
     /// What the language costs, into target/bench-language.json
     Language,
-    /// What a policy decision costs against Cedar alone, into target/bench-policy.json
+    /// What a policy decision costs against Cedar alone, and the speed with policies, into target/bench-policy.json
     Policy,
     /// 100,000 waiting instances, into target/bench-scale.json
     Scale(scale::Arguments),
@@ -47,7 +47,7 @@ async fn main() -> Result<ExitCode> {
     let cleared = match Arguments::parse().what {
         What::Speed(arguments) => speed::run(&arguments).await?,
         What::Language => language::run().await?,
-        What::Policy => policy::run()?,
+        What::Policy => policy::run().await?,
         What::Scale(arguments) => scale::run(&arguments).await?,
     };
     Ok(if cleared { ExitCode::SUCCESS } else { ExitCode::FAILURE })

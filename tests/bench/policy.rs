@@ -1,4 +1,5 @@
-//! What a decision of a policy set costs, against Cedar asked about all of its policies.
+//! What a decision of a policy set costs, against Cedar asked about all of its policies; and what is left of the speed when
+//! each step is asked about.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -12,15 +13,20 @@ use cedar_policy::{
 };
 use serde_json::{Value, json};
 
+use crate::load::Load;
 use crate::meter::median;
 use crate::report::{Bar, Report};
+use crate::{engine, say};
 
 const ROUNDS: usize = 7;
 const DECISIONS: usize = 2_000;
 const DEPARTMENTS: [&str; 5] = ["finance", "hr", "helpdesk", "kyc", "claims"];
 
+/// Rounds with and without policies.
+const ENGINE_ROUNDS: usize = 3;
+
 /// Answers whether all bars were cleared.
-pub(crate) fn run() -> Result<bool> {
+pub(crate) async fn run() -> Result<bool> {
     let policies = policies();
     let texts = Texts::from([("bench.cedar".to_owned(), policies.clone())]);
     let set = Set::compile(&texts).map_err(|findings| anyhow!("{findings:?}"))?;
@@ -37,10 +43,13 @@ pub(crate) fn run() -> Result<bool> {
         let allowed = set.decide(question).verdict == Verdict::Allow;
         ensure!(allowed == alone.allows(n), "question {n} is answered in two ways");
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        ours.push(p50_us(|n| set.decide(&questions[n % questions.len()])));
+    let (mut ours, mut theirs, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        // No two alike, so that no answer is one that was kept.
+        let fresh = fresh(&questions, round * DECISIONS);
+        ours.push(p50_us(|n| set.decide(&fresh[n])));
         theirs.push(p50_us(|n| alone.allows(n % asked.len())));
+        kept.push(p50_us(|n| set.decide(&questions[n % questions.len()])));
     }
     let (ours, theirs) = (median(ours), median(theirs));
 
@@ -48,11 +57,51 @@ pub(crate) fn run() -> Result<bool> {
     report.add("policy_decision_p50_us", ours, Bar::None);
     report.add("cedar_alone_p50_us", theirs, Bar::None);
     report.add("policy_decision_ratio", ours / theirs, Bar::AtMost(0.6));
+    report.add("policy_decision_kept_p50_us", median(kept), Bar::None);
+    throughput(&policies, &mut report).await?;
     let path = report.save("bench-policy")?;
     let mut out = io::stdout().lock();
     report.print(&mut out)?;
-    writeln!(out, "Medians of {ROUNDS} rounds of {DECISIONS}. Written to {}", path.display())?;
+    writeln!(
+        out,
+        "Medians of {ROUNDS} rounds of {DECISIONS}, and of {ENGINE_ROUNDS} rounds of the engine. Written to {}",
+        path.display()
+    )?;
     Ok(report.all_cleared())
+}
+
+/// The same questions with amounts of their own.
+fn fresh(questions: &[Question], from: usize) -> Vec<Question> {
+    let amounts = (from..from + DECISIONS).map(|n| n + 1_000_000);
+    let asked = questions.iter().cycle().zip(amounts);
+    asked
+        .map(|(question, amount)| {
+            let mut question = question.clone();
+            question.facts.insert("amount".to_owned(), amount.into());
+            question
+        })
+        .collect()
+}
+
+/// 1,000 instances of five steps in flight, each with an amount of its own: in turn without policies, and with all 100.
+async fn throughput(policies: &str, report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    std::fs::write(folder.path().join("bench.cedar"), policies)?;
+    let asked = vec!["--policies".to_owned(), folder.path().display().to_string()];
+    let (mut off, mut on) = (Vec::new(), Vec::new());
+    for round in 1..=ENGINE_ROUNDS {
+        for (arguments, figures) in [(Vec::new(), &mut off), (asked.clone(), &mut on)] {
+            let plan = Load::Full.plan(false);
+            let measured = engine::round_with(Load::Full, false, plan, arguments).await?;
+            figures.push(Load::Full.steps_of(&measured.figures) / measured.figures.seconds);
+        }
+        say(&format!("round {round} of {ENGINE_ROUNDS}: {off:.0?} steps/s without, {on:.0?} with"));
+    }
+    let (off, on) = (median(off), median(on));
+    report.add("policies_off_steps_per_s", off, Bar::None);
+    report.add("policies_on_steps_per_s", on, Bar::None);
+    report.add("policies_on_ratio", on / off, Bar::AtLeast(0.7));
+    Ok(())
 }
 
 /// The median of one decision, each measured by itself.

@@ -128,7 +128,7 @@ fn request(number: usize) -> StartRequest {
     StartRequest {
         namespace: load::NAMESPACE.to_owned(),
         name: WORKFLOWS[number % WORKFLOWS.len()].to_owned(),
-        input: load::input(),
+        input: load::input(0),
         labels: [("region".to_owned(), format!("region-{}", number % REGIONS))].into(),
         ..StartRequest::default()
     }
@@ -293,7 +293,7 @@ fn five_steps() -> StartAndWaitRequest {
     let start = StartRequest {
         namespace: load::NAMESPACE.to_owned(),
         name: Load::Full.workflow_name().to_owned(),
-        input: load::input(),
+        input: load::input(0),
         ..StartRequest::default()
     };
     StartAndWaitRequest { start: Some(start), wait_ms: 0 }

@@ -6,42 +6,84 @@ use anyhow::{Context, Result, bail};
 use baton_proto::v1::definition_service_client::DefinitionServiceClient;
 use baton_proto::v1::engine_service_client::EngineServiceClient;
 use baton_proto::v1::event_service_client::EventServiceClient;
+use baton_proto::v1::policy_service_client::PolicyServiceClient;
 use baton_proto::v1::workflow_service_client::WorkflowServiceClient;
 use baton_proto::v1::{
     Definition, DeployRequest, GetRequest, HistoryEvent, HistoryRequest, Instance, ListRequest,
     StartRequest, StartResponse, Status, StatusRequest, StatusResponse,
 };
-use tonic::Code;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
 
 use crate::wait::{DEADLINE, eventually};
 
 /// The largest page that the engine gives.
 const PAGE: u32 = 1_000;
 
+/// Says who calls.
+#[derive(Clone, Debug, Default)]
+pub struct Caller(Option<(&'static str, MetadataValue<Ascii>)>);
+
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
+        if let Some((name, value)) = &self.0 {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+pub type Connection = InterceptedService<Channel, Caller>;
+
 /// Cheap to clone; connects when it is first used, and again when the engine has come back.
 #[derive(Clone, Debug)]
 pub struct Api {
-    pub definitions: DefinitionServiceClient<Channel>,
-    pub events: EventServiceClient<Channel>,
-    pub workflows: WorkflowServiceClient<Channel>,
-    pub engine: EngineServiceClient<Channel>,
+    pub definitions: DefinitionServiceClient<Connection>,
+    pub events: EventServiceClient<Connection>,
+    pub policies: PolicyServiceClient<Connection>,
+    pub workflows: WorkflowServiceClient<Connection>,
+    pub engine: EngineServiceClient<Connection>,
 }
 
 impl Api {
     /// # Errors
     /// When the address is none.
     pub fn new(url: &str) -> Result<Self> {
+        Self::of(url, &Caller::default())
+    }
+
+    /// For an engine that checks who calls.
+    ///
+    /// # Errors
+    /// When the address is none, or the token cannot be sent.
+    pub fn with_token(url: &str, token: &str) -> Result<Self> {
+        let value = format!("Bearer {token}").parse().context("the token")?;
+        Self::of(url, &Caller(Some(("authorization", value))))
+    }
+
+    /// For an engine in development mode, which believes who calls.
+    ///
+    /// # Errors
+    /// When the address is none, or the name cannot be sent.
+    pub fn called_by(url: &str, person: &str) -> Result<Self> {
+        Self::of(url, &Caller(Some(("baton-as", person.parse().context("the name")?))))
+    }
+
+    fn of(url: &str, caller: &Caller) -> Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .context("the engine's address")?
             .connect_timeout(Duration::from_secs(2))
             .timeout(DEADLINE);
         let channel = endpoint.connect_lazy();
         Ok(Self {
-            definitions: DefinitionServiceClient::new(channel.clone()),
-            events: EventServiceClient::new(channel.clone()),
-            workflows: WorkflowServiceClient::new(channel.clone()),
-            engine: EngineServiceClient::new(channel),
+            definitions: DefinitionServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            events: EventServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            policies: PolicyServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            workflows: WorkflowServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            engine: EngineServiceClient::with_interceptor(channel, caller.clone()),
         })
     }
 

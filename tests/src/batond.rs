@@ -29,6 +29,8 @@ pub struct Batond {
 pub struct Engine {
     pub name: String,
     pub partitions: u32,
+    /// It believes whoever calls.
+    pub dev: bool,
     /// More arguments for the command line.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
@@ -43,9 +45,10 @@ impl Batond {
         let (listen, http) = (Port::free()?, Port::free()?);
         let data = folder.join(format!("{}-data", engine.name));
         let mut arguments =
-            ["--dev", "--listen", &listen.address(), "--http", &http.address(), "--nats", nats_url]
+            ["--listen", &listen.address(), "--http", &http.address(), "--nats", nats_url]
                 .map(ToOwned::to_owned)
                 .to_vec();
+        arguments.extend(engine.dev.then(|| "--dev".to_owned()));
         let data_text = data.display().to_string();
         let partitions = engine.partitions.to_string();
         let more = ["--data", &data_text, "--partitions", &partitions, "--name", &engine.name];

@@ -21,6 +21,8 @@ pub struct Setup {
     pub partitions: u32,
     /// The broker writes to the disk before it acknowledges.
     pub sync_always: bool,
+    /// The engine believes whoever calls.
+    pub dev: bool,
     /// More arguments for `batond`.
     pub arguments: Vec<String>,
     /// For `batond`; a worker is given its own.
@@ -29,7 +31,13 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { partitions: 2, sync_always: false, arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            partitions: 2,
+            sync_always: false,
+            dev: true,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -142,6 +150,7 @@ fn engine(setup: &Setup, name: &str) -> Engine {
     Engine {
         name: name.to_owned(),
         partitions: setup.partitions,
+        dev: setup.dev,
         arguments: setup.arguments.clone(),
         environment: setup.environment.clone(),
     }

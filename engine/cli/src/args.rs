@@ -23,6 +23,12 @@ pub(crate) struct Common {
     /// Where batond answers: a URL or `host:port`.
     #[arg(long, global = true, env = "BATON_URL", default_value = "http://127.0.0.1:7420")]
     pub(crate) url: String,
+    /// The token that says who you are; better set in the environment, where process lists do not show it.
+    #[arg(long, global = true, env = "BATON_TOKEN", hide_env_values = true, value_name = "JWT")]
+    pub(crate) token: Option<String>,
+    /// Who you are, for an engine in development mode, which believes it.
+    #[arg(long = "as", global = true, env = "BATON_AS", value_name = "NAME")]
+    pub(crate) person: Option<String>,
     /// How to answer: for people, as one JSON document, or (lint) as SARIF, or (test) as JUnit XML.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -84,6 +90,44 @@ pub(crate) enum PolicyCommand {
         /// With cases/*.yaml beside its policies.
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
+    },
+    /// Check a set and store it in the engine; it counts when somebody activates it.
+    #[command(after_help = "Examples:\n  baton policy deploy policies/packs\n  \
+        baton policy deploy policies/packs -o json | jq .set.version")]
+    Deploy {
+        /// With *.cedar, and entities.json for people, groups and agents.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// List the sets that are deployed, and who let which of them count from when.
+    List,
+    /// Print the texts of a set: of the one that counts unless a version is named.
+    #[command(after_help = "Examples:\n  baton policy show\n  \
+        diff <(baton policy show 3) <(baton policy show 4)")]
+    Show {
+        /// As `list` names it.
+        #[arg(value_name = "VERSION", default_value_t = 0, hide_default_value = true)]
+        version: u32,
+    },
+    /// Let a set count, now or from a time on; policies may want somebody else than who deployed it.
+    #[command(after_help = "Examples:\n  baton policy activate 4 --reason 'limits of 2027'\n  \
+        baton policy activate 4 --from 2027-01-01T00:00:00Z")]
+    Activate {
+        /// As `list` names it.
+        #[arg(value_name = "VERSION")]
+        version: u32,
+        /// From when on, in RFC 3339; now when not said.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        from: Option<OffsetDateTime>,
+        /// Why, for people.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Let the set count again that did before the present one.
+    Rollback {
+        /// Why, for people.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
     },
 }
 
@@ -377,6 +421,8 @@ pub(crate) enum Error {
     Label,
     #[error("wanted a time ago such as 90s, 15m, 2h or 3d, or a time such as 2026-01-31T08:00:00Z")]
     Since,
+    #[error("wanted a time such as 2027-01-01T00:00:00Z")]
+    Time,
 }
 
 impl std::str::FromStr for WorkflowName {
@@ -447,6 +493,10 @@ impl Arguments {
         }
         false
     }
+}
+
+fn parse_time(text: &str) -> Result<OffsetDateTime, Error> {
+    times::parse(text).ok_or(Error::Time)
 }
 
 fn parse_since(text: &str) -> Result<OffsetDateTime, Error> {

@@ -4,10 +4,13 @@ use std::{error::Error as _, time::Duration};
 
 use baton_proto::v1::{
     definition_service_client::DefinitionServiceClient, engine_service_client::EngineServiceClient,
-    event_service_client::EventServiceClient, workflow_service_client::WorkflowServiceClient,
+    event_service_client::EventServiceClient, policy_service_client::PolicyServiceClient,
+    workflow_service_client::WorkflowServiceClient,
 };
 use tonic::{
-    Code, Status,
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 
@@ -20,12 +23,49 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Client {
     url: String,
     channel: Channel,
+    caller: Caller,
+}
+
+/// Who calls, as each request says it.
+#[derive(Clone, Default)]
+pub(crate) struct Caller {
+    token: Option<MetadataValue<Ascii>>,
+    person: Option<MetadataValue<Ascii>>,
+}
+
+pub(crate) type Connection = InterceptedService<Channel, Caller>;
+
+impl Caller {
+    /// `token` for an engine that checks who calls, `person` for one in development mode.
+    pub(crate) fn new(token: Option<&str>, person: Option<&str>) -> Result<Self, Error> {
+        let value = |text: &str| text.parse::<MetadataValue<Ascii>>().map_err(|_| Error::Caller);
+        let mut token = token.map(|token| value(&format!("Bearer {token}"))).transpose()?;
+        if let Some(token) = &mut token {
+            token.set_sensitive(true);
+        }
+        Ok(Self { token, person: person.map(value).transpose()? })
+    }
+}
+
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        if let Some(token) = &self.token {
+            metadata.insert("authorization", token.clone());
+        }
+        if let Some(person) = &self.person {
+            metadata.insert("baton-as", person.clone());
+        }
+        Ok(request)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{url:?} is not the address of an engine; wanted http://host:port or host:port")]
     Address { url: String },
+    #[error("a token, or a name, has only printable ASCII characters")]
+    Caller,
     #[error(
         "no engine answers at {url}; start one with `baton dev`, or say where it is with --url or BATON_URL"
     )]
@@ -42,7 +82,7 @@ pub(crate) enum Error {
 
 impl Client {
     /// Does not connect yet.
-    pub(crate) fn new(address: &str) -> Result<Self, Error> {
+    pub(crate) fn new(address: &str, caller: Caller) -> Result<Self, Error> {
         let url =
             if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let bad = || Error::Address { url: address.to_owned() };
@@ -58,29 +98,35 @@ impl Client {
             .keep_alive_timeout(Duration::from_secs(10))
             .tcp_nodelay(true)
             .connect_lazy();
-        Ok(Self { url, channel })
+        Ok(Self { url, channel, caller })
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(crate) fn workflows(&self) -> WorkflowServiceClient<Channel> {
-        WorkflowServiceClient::new(self.channel.clone())
+    pub(crate) fn workflows(&self) -> WorkflowServiceClient<Connection> {
+        WorkflowServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    pub(crate) fn definitions(&self) -> DefinitionServiceClient<Channel> {
-        DefinitionServiceClient::new(self.channel.clone())
+    pub(crate) fn definitions(&self) -> DefinitionServiceClient<Connection> {
+        DefinitionServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    pub(crate) fn events(&self) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.channel.clone())
+    pub(crate) fn policies(&self) -> PolicyServiceClient<Connection> {
+        PolicyServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    pub(crate) fn engine(&self) -> EngineServiceClient<Channel> {
-        EngineServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn events(&self) -> EventServiceClient<Connection> {
+        EventServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+    }
+
+    pub(crate) fn engine(&self) -> EngineServiceClient<Connection> {
+        EngineServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// What a status that is not OK means: the engine said no, or it was not there to say anything.
@@ -124,6 +170,7 @@ impl Error {
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Address { .. } => "bad-address",
+            Self::Caller => "bad-caller",
             Self::Unreachable { .. } => "no-connection",
             Self::Lost { .. } => "connection-lost",
             Self::Refused { code, .. } | Self::Unavailable { code, .. } => code,
@@ -170,7 +217,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_may_be_a_url_or_host_and_port() {
-        let url = |address: &str| Client::new(address).map(|client| client.url().to_owned()).ok();
+        let url = |address: &str| {
+            Client::new(address, Caller::default()).map(|client| client.url().to_owned()).ok()
+        };
         assert_eq!(url("127.0.0.1:7420").as_deref(), Some("http://127.0.0.1:7420"));
         assert_eq!(url("http://engine:7420").as_deref(), Some("http://engine:7420"));
         for wrong in ["", "http://", "ftp://engine", "two words"] {
@@ -180,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_stable_code_comes_from_the_metadata() {
-        let client = Client::new("127.0.0.1:1").unwrap();
+        let client = Client::new("127.0.0.1:1", Caller::default()).unwrap();
         let mut status = Status::unavailable("partition 3 recovers");
         status.metadata_mut().insert("baton-code", "partition-unavailable".parse().unwrap());
         assert!(

@@ -24,7 +24,7 @@ use tonic::Request;
 use self::child::Child;
 use crate::{
     args::DevArguments,
-    client::Client,
+    client::{Caller, Client},
     error::{self, Outcome},
     output::{Output, Tone},
     progress,
@@ -178,7 +178,7 @@ async fn run(
     spinner.set_message("starting batond");
     children.push(start_engine(arguments, nats_port, &home.dir)?);
     leftovers::remember(&home.dir, children);
-    let client = Client::new(&arguments.listen)?;
+    let client = Client::new(&arguments.listen, Caller::default())?;
     tokio::select! {
         biased;
         () = stop.asked() => return Ok(Outcome::Well),

@@ -22,6 +22,7 @@ mod progress;
 mod publish;
 mod sarif;
 mod scenario;
+mod sets;
 mod shape;
 mod start;
 mod timeline;
@@ -37,7 +38,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     args::{Arguments, Command, EventCommand},
-    client::Client,
+    client::{Caller, Client},
     error::{Error, Outcome},
     instances::Change,
     output::{Output, Paint, Tone},
@@ -68,7 +69,11 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
         return Err(Error::Usage(message));
     }
     // What needs no engine must not mind a wrong address.
-    let client = || Client::new(&arguments.common.url);
+    let common = &arguments.common;
+    let client = || {
+        let caller = Caller::new(common.token.as_deref(), common.person.as_deref())?;
+        Client::new(&common.url, caller)
+    };
     match arguments.command {
         Command::Dev(dev) => dev::dev(&dev, &output).await,
         Command::Deploy { files } => definitions::deploy(&client()?, &files, &output).await,
@@ -80,7 +85,7 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
         Command::Diagram { file, short, catalog } => {
             diagram::diagram(&file, short, &catalog, &output)
         }
-        Command::Policy { command } => policy::policy(&command, &output),
+        Command::Policy { command } => policy::policy(&command, client, &output).await,
         Command::Functions { command } => functions::functions(&client()?, command, &output).await,
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
         Command::Start(start) => start::start(&client()?, start, &output).await,

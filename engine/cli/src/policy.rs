@@ -12,16 +12,30 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Format, PolicyCommand},
+    client::{self, Client},
     error::{Error, Outcome},
     events::hex,
     input,
     output::{Output, Tone},
+    sets,
 };
 
-pub(crate) fn policy(command: &PolicyCommand, output: &Output) -> Result<Outcome, Error> {
+/// The first two need no engine.
+pub(crate) async fn policy(
+    command: &PolicyCommand,
+    client: impl Fn() -> Result<Client, client::Error>,
+    output: &Output,
+) -> Result<Outcome, Error> {
     match command {
         PolicyCommand::Check { folder } => check(folder, output),
         PolicyCommand::Test { folder } => test(folder, output),
+        PolicyCommand::Deploy { folder } => sets::deploy(&client()?, folder, output).await,
+        PolicyCommand::List => sets::list(&client()?, output).await,
+        PolicyCommand::Show { version } => sets::show(&client()?, *version, output).await,
+        PolicyCommand::Activate { version, from, reason } => {
+            sets::activate(&client()?, *version, *from, reason, output).await
+        }
+        PolicyCommand::Rollback { reason } => sets::roll_back(&client()?, reason, output).await,
     }
 }
 
@@ -134,7 +148,7 @@ fn say(expected: &Expected) -> String {
     }
 }
 
-fn tell(folder: &Path, findings: &[Finding], output: &Output) -> Result<(), Error> {
+pub(crate) fn tell(folder: &Path, findings: &[Finding], output: &Output) -> Result<(), Error> {
     for finding in findings {
         let tone = match finding.severity {
             Severity::Error => Tone::Bad,
@@ -151,7 +165,7 @@ fn is_cases(name: &str) -> bool {
     in_cases && Path::new(name).extension().is_some_and(|kind| kind == "yaml" || kind == "json")
 }
 
-fn texts(folder: &Path) -> Result<Texts, Error> {
+pub(crate) fn texts(folder: &Path) -> Result<Texts, Error> {
     let read = folder::read(folder);
     read.map_err(|folder::Error { path, source }| input::Error::File { path, source }.into())
 }

@@ -153,8 +153,9 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             get_mut(instance, *activation).phase = Phase::Child { id: *child, awaited: *awaited };
             set_ready(instance, *activation, None);
         }
-        Event::ChildEnded { activation, result, taint } => {
-            instance.case.taint.extend(taint.iter().cloned());
+        Event::ChildEnded { activation, result, carried } => {
+            guard::flow(&mut instance.case.taint, &carried.taint);
+            instance.case.cost = instance.case.cost.saturating_add(carried.cost);
             let ready = match result {
                 Ok(output) => {
                     get_mut(instance, *activation).value = output.clone();

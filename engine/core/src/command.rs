@@ -1,12 +1,12 @@
 //! What can be asked of an instance, and how it is refused.
 
-use alloc::{collections::BTreeSet, sync::Arc};
+use alloc::sync::Arc;
 use core::fmt;
 
 use crate::{
     error::Error,
     event::{Origin, Report},
-    guard::Judgement,
+    guard::{Carried, Judgement},
     id::{ActivationId, Attempt, TaskId},
     json::Json,
 };
@@ -45,8 +45,7 @@ pub enum Command {
     /// The event of an `emit` is stored.
     PublishedEvent { activation: ActivationId },
     /// The instance of a `run` has ended; when nobody awaits it, it has begun, or cannot.
-    /// `taint` are the classes of the data that had flowed into it.
-    EndChild { activation: ActivationId, result: Result<Json, Error>, taint: BTreeSet<Arc<str>> },
+    EndChild { activation: ActivationId, result: Result<Json, Error>, carried: Carried },
 }
 
 /// What an activation waits for.

@@ -139,11 +139,11 @@ pub fn decide(
             expect_waiting(decision.instance, activation, |phase| matches!(phase, Phase::Emit(_)))?;
             decision.record(Event::EventPublished { activation });
         }
-        Command::EndChild { activation, result, taint } => {
+        Command::EndChild { activation, result, carried } => {
             expect_waiting(decision.instance, activation, |phase| {
                 matches!(phase, Phase::Child { .. })
             })?;
-            decision.end_child(activation, result, taint);
+            decision.end_child(activation, result, carried);
         }
     }
     decision.advance();
@@ -304,14 +304,22 @@ impl<'a> Decision<'a> {
             Timer::Deadline => self.fault(id, Error::timeout().at(&self.task(id).pointer)),
             Timer::Due => {
                 let step = self.activation(id).phase.step();
+                let is_guarded = step.is_some_and(|step| step.guard.is_some());
                 let event = match step.map(|step| step.attempt.next()) {
-                    Some(attempt) => Event::StepScheduled {
-                        activation: id,
-                        attempt,
-                        arguments: None,
-                        guarded: self.evaluator.guards(),
-                        facts: None,
-                    },
+                    Some(attempt) => {
+                        let guarded = self.evaluator.guards();
+                        let facts = if guarded && !is_guarded { self.facts(id) } else { Ok(None) };
+                        match facts {
+                            Ok(facts) => Event::StepScheduled {
+                                activation: id,
+                                attempt,
+                                arguments: None,
+                                guarded,
+                                facts,
+                            },
+                            Err(error) => return self.fault(id, error),
+                        }
+                    }
                     None => Event::TimerFired { activation: id, output: self.tick_of(id) },
                 };
                 self.record(event);

@@ -1,14 +1,10 @@
 //! What can happen to an instance. Events are for ever: fields are added, meanings never change.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use crate::{
     error::Error,
-    guard::{Judgement, Remedy},
+    guard::{Carried, Judgement, Remedy},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
     workflow::{Hash, Name},
@@ -135,8 +131,7 @@ pub enum Event {
         awaited: bool,
     },
     /// It has ended, with its output or an error; when nobody awaits it, it has begun, or cannot.
-    /// `taint` are the classes of the data that had flowed into it.
-    ChildEnded { activation: ActivationId, result: Result<Json, Error>, taint: BTreeSet<Arc<str>> },
+    ChildEnded { activation: ActivationId, result: Result<Json, Error>, carried: Carried },
     /// Nobody waits for it any more.
     ChildCancelled { activation: ActivationId, child: InstanceId },
     /// A task that is about to complete can be undone, by this list of tasks with this input.
@@ -189,8 +184,10 @@ pub struct Started {
     pub traceparent: Arc<str>,
     /// Whose `run` it is; `None`: somebody started it from outside.
     pub parent: Option<Parent>,
-    /// Classes of the data that had flowed into the case that runs it.
-    pub taint: BTreeSet<Arc<str>>,
+    /// Of the case that runs it.
+    pub carried: Carried,
+    /// Who started it, or the instance around it; empty: a schedule, or nobody said.
+    pub by: Arc<str>,
 }
 
 /// The task of another instance that runs this one.

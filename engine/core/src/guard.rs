@@ -110,6 +110,15 @@ pub enum Standing {
     Allowed,
 }
 
+/// What goes with a case into the instances that it runs, and back when they end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Classes of the data that has flowed into it.
+    pub taint: BTreeSet<Arc<str>>,
+    /// What it has cost, in millionths of the unit of money; on the way back, what the instance itself has cost.
+    pub cost: u64,
+}
+
 /// What policies may know of a case besides its steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Case {

@@ -13,7 +13,7 @@ use crate::{
     command::Timer,
     error::Error,
     event::{Cause, Started},
-    guard::{Case, Guard, Standing},
+    guard::{Carried, Case, Guard, Standing},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
 };
@@ -278,7 +278,7 @@ pub struct Try {
 impl Instance {
     /// An instance that has begun and has done nothing yet.
     pub fn new(id: InstanceId, started: Arc<Started>, at: Timestamp) -> Self {
-        let started_taint = started.taint.clone();
+        let Carried { taint, cost } = started.carried.clone();
         Self {
             id,
             started,
@@ -295,7 +295,7 @@ impl Instance {
             taken: BTreeSet::new(),
             compensations: Vec::new(),
             compensating: None,
-            case: Case { taint: started_taint, ..Case::default() },
+            case: Case { taint, cost, done: BTreeSet::new() },
         }
     }
 
@@ -317,6 +317,17 @@ impl Instance {
         self.activations
             .iter()
             .filter_map(|(id, activation)| activation.open_step().map(|step| (*id, step)))
+    }
+
+    /// What it hands on to an instance that it runs.
+    pub fn carries(&self) -> Carried {
+        Carried { taint: self.case.taint.clone(), cost: self.case.cost }
+    }
+
+    /// What it hands back to the instance that runs it.
+    pub fn hands_back(&self) -> Carried {
+        let cost = self.case.cost.saturating_sub(self.started.carried.cost);
+        Carried { taint: self.case.taint.clone(), cost }
     }
 
     /// Steps that must not go out, or not yet.

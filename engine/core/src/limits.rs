@@ -67,3 +67,12 @@ pub const FORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Remedies that are done for one step.
 pub const REMEDIES_MAX: usize = 64;
+
+/// Policies that the error of a step names which they forbid: its events have them all.
+pub const POLICIES_TOLD: usize = 5;
+
+/// Classes of data that are told apart in one case; where more flow into it, [`TAINT_BEYOND`] stands for the others.
+pub const TAINT_MAX: usize = 256;
+
+/// Stands in the taint of a case for classes that it has no room for.
+pub const TAINT_BEYOND: &str = "...";

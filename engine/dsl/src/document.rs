@@ -61,6 +61,7 @@ pub(crate) fn function(source: &str, functions: &Functions) -> Outcome {
 struct Document {
     name: Name,
     title: String,
+    risk: String,
 }
 
 fn walk(
@@ -125,6 +126,7 @@ fn walk(
         workflow: Arc::new(workflow),
         program,
         title: document.title,
+        risk: document.risk,
         functions,
         warnings: Vec::new(),
         trigger,
@@ -196,7 +198,10 @@ fn document(builder: &mut Builder, node: &Node) -> Option<Document> {
         }
     }
     let title = members.get("title").and_then(Node::as_str).unwrap_or_default().to_owned();
-    Some(Document { name: Name { namespace: namespace?, name: name?, version: version? }, title })
+    let risk = members.get("metadata").and_then(|metadata| metadata.get("risk"));
+    let risk = risk.and_then(|node| builder.string(node, "`risk`")).unwrap_or("unknown").to_owned();
+    let name = Name { namespace: namespace?, name: name?, version: version? };
+    Some(Document { name, title, risk })
 }
 
 pub(crate) fn object(builder: &mut Builder, node: &Node, what: &str) {

@@ -259,26 +259,27 @@ pub(crate) fn member<'a>(object: &'a str, key: &str) -> Option<&'a str> {
 
 pub(crate) fn members<'a>(object: &'a str, mut each: impl FnMut(&'a str, &'a str)) {
     let bytes = object.as_bytes();
-    let mut at = 0;
-    let space = |mut at: usize| {
-        while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            at += 1;
-        }
-        at
-    };
-    at = space(at) + 1;
+    let mut at = space(bytes, 0) + 1;
     loop {
-        at = space(at);
+        at = space(bytes, at);
         if bytes.get(at) != Some(&b'"') {
             return;
         }
         let name_end = skip(bytes, at);
         let name = &object[at + 1..name_end - 1];
-        at = space(space(name_end) + 1);
+        at = space(bytes, space(bytes, name_end) + 1);
         let end = skip(bytes, at);
         each(name, &object[at..end]);
-        at = space(end) + 1;
+        at = space(bytes, end) + 1;
     }
+}
+
+/// Where the next thing begins that is no white space.
+pub(crate) fn space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
 }
 
 /// The texts of the elements of an array that is known to be JSON.
@@ -300,7 +301,7 @@ pub(crate) fn elements(array: &str) -> Vec<&str> {
 }
 
 /// Where the value that begins at `at` ends, in text that is known to be JSON.
-fn skip(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
     loop {
         match bytes.get(at) {

@@ -69,6 +69,8 @@ pub struct Compiled {
     pub program: Program,
     /// `document.title`; empty when the author gave none.
     pub title: String,
+    /// `document.metadata.risk`; `unknown` when the author gave none.
+    pub risk: String,
     /// The functions of the catalog that it is made of, too: keep them, and compile it with them again.
     pub functions: Functions,
     pub warnings: Vec<Diagnostic>,

@@ -123,3 +123,6 @@ pub(crate) const CATCH_UP: baton_core::Duration = baton_core::Duration(60_000);
 
 /// Bytes of a cron expression.
 pub(crate) const CRON_BYTES_MAX: usize = 200;
+
+/// Bytes that a mask reads for a unit of work.
+pub(crate) const MASKED_BYTES_PER_UNIT: u64 = 16;

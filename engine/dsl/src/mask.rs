@@ -1,62 +1,62 @@
 //! Takes out of a value what somebody must not see.
 
-use crate::json::{self, Shape};
+use crate::json;
 
 /// What stands in the place of a masked value, as JSON.
 pub(crate) const MASKED: &str = "\"***\"";
 
 /// The value with [`MASKED`] in every member called `field`, at any depth. With dots, `a.b` is a member `b` of a member
-/// `a`, and so on. All else stays as it is written.
+/// `a`, or one whose own name is `a.b`, and so on. All else stays as it is written. Reads the value once.
 pub(crate) fn mask(value: &str, field: &str) -> String {
-    let path: Vec<&str> = field.split('.').collect();
+    let bytes = value.as_bytes();
     let mut out = String::with_capacity(value.len());
-    write(value, &path, &mut Vec::new(), &mut out);
+    let (mut at, mut copied) = (0, 0);
+    // The names around, with dots between them, and for each object or array how many bytes of them stand outside.
+    let mut path = String::new();
+    let mut around: Vec<(bool, usize)> = Vec::new();
+    let mut name_comes = false;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' | b'[' => {
+                name_comes = *byte == b'{';
+                around.push((name_comes, path.len()));
+                at += 1;
+            }
+            b'}' | b']' => {
+                path.truncate(around.pop().map_or(0, |(_, outside)| outside));
+                name_comes = false;
+                at += 1;
+            }
+            b',' => {
+                name_comes = around.last().is_some_and(|(is_object, _)| *is_object);
+                at += 1;
+            }
+            b'"' if name_comes => {
+                name_comes = false;
+                let end = json::skip(bytes, at);
+                path.truncate(around.last().map_or(0, |(_, outside)| *outside));
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(&json::unescape(&value[at + 1..end - 1]));
+                at = json::space(bytes, json::space(bytes, end) + 1);
+                if is_called(&path, field) {
+                    out.push_str(&value[copied..at]);
+                    out.push_str(MASKED);
+                    at = json::skip(bytes, at);
+                    copied = at;
+                }
+            }
+            b'"' => at = json::skip(bytes, at),
+            _ => at += 1,
+        }
+    }
+    out.push_str(&value[copied..]);
     out
 }
 
-/// `around`: the names of the members around the value, outermost first.
-fn write<'v>(value: &'v str, path: &[&str], around: &mut Vec<&'v str>, out: &mut String) {
-    match json::shape(value) {
-        Shape::Object => {
-            out.push('{');
-            let mut first = true;
-            json::members(value, |name, member| {
-                if !std::mem::take(&mut first) {
-                    out.push(',');
-                }
-                out.push('"');
-                out.push_str(name);
-                out.push_str("\":");
-                around.push(name);
-                if ends_with(around, path) {
-                    out.push_str(MASKED);
-                } else {
-                    write(member, path, around, out);
-                }
-                around.pop();
-            });
-            out.push('}');
-        }
-        Shape::Array => {
-            out.push('[');
-            for (n, element) in json::elements(value).into_iter().enumerate() {
-                if n > 0 {
-                    out.push(',');
-                }
-                write(element, path, around, out);
-            }
-            out.push(']');
-        }
-        Shape::Null | Shape::False | Shape::Other(_) => out.push_str(value),
-    }
-}
-
-fn ends_with(around: &[&str], path: &[&str]) -> bool {
-    around.len() >= path.len()
-        && around[around.len() - path.len()..]
-            .iter()
-            .zip(path)
-            .all(|(name, wanted)| json::unescape(name) == *wanted)
+fn is_called(path: &str, field: &str) -> bool {
+    path.strip_suffix(field).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -76,7 +76,19 @@ mod tests {
             (r#"{"payer":[{"name":"A"}]}"#, "payer.name", r#"{"payer":[{"name":"***"}]}"#),
             // Written otherwise it is the same name.
             (r#"{"\u0069ban":7}"#, "iban", r#"{"\u0069ban":"***"}"#),
-            (r#"{"ibans":1}"#, "iban", r#"{"ibans":1}"#),
+            (r#"{"payee.iban":7}"#, "payee.iban", r#"{"payee.iban":"***"}"#),
+            (
+                r#"{"a" : [1, "iban", {"b":"iban"}], "iban" : "x,}" }"#,
+                "iban",
+                r#"{"a" : [1, "iban", {"b":"iban"}], "iban" : "***" }"#,
+            ),
+            (
+                r#"{"iban":[{"iban":1}],"b":{"iban":2}}"#,
+                "iban",
+                r#"{"iban":"***","b":{"iban":"***"}}"#,
+            ),
+            (r#"{"ibans":1,"xiban":2}"#, "iban", r#"{"ibans":1,"xiban":2}"#),
+            ("{}", "iban", "{}"),
             (r#""iban""#, "iban", r#""iban""#),
             ("12345678901234567890.10", "iban", "12345678901234567890.10"),
         ] {

@@ -250,6 +250,8 @@ impl Evaluator for Turn<'_> {
     }
 
     fn mask(&self, value: &Json, field: &str) -> Json {
+        // Read once, byte by byte. What cannot be paid is masked all the same.
+        let _ = self.meter.pay(value.len() as u64 / limits::MASKED_BYTES_PER_UNIT);
         Json::from_text(mask::mask(value, field))
     }
 

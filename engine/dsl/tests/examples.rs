@@ -5,10 +5,7 @@
 #[path = "common/language.rs"]
 mod language;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use baton_core::{
     ActivationId, Command, Duration, Effect, Error, Instance, InstanceId, Json, Timestamp,
@@ -159,7 +156,8 @@ impl<'e> World<'e> {
             labels: BTreeMap::new(),
             traceparent: Arc::from(""),
             parent: None,
-            taint: BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
+            by: "".into(),
         });
         let began = Timestamp(1_700_000_000_000);
         let program = &example.compiled.program.turn();
@@ -215,7 +213,11 @@ impl<'e> World<'e> {
                 }
                 Effect::RunChild { activation } => {
                     let result = self.answer.as_ref().map(text).map_err(Clone::clone);
-                    self.decide(Command::EndChild { activation, result, taint: BTreeSet::new() });
+                    self.decide(Command::EndChild {
+                        activation,
+                        result,
+                        carried: baton_core::guard::Carried::default(),
+                    });
                     return true;
                 }
                 Effect::PublishEvent { activation } => {

@@ -34,7 +34,8 @@ fn run(tasks: &str, uses: &str, input: &str) -> Run {
         labels: std::collections::BTreeMap::new(),
         traceparent: "".into(),
         parent: None,
-        taint: std::collections::BTreeSet::new(),
+        carried: baton_core::guard::Carried::default(),
+        by: "".into(),
     };
     let (id, now) = (InstanceId([7; 16]), Timestamp(1));
     let (mut instance, _) =

@@ -33,7 +33,7 @@ pub(crate) const BRACKETS_MAX: usize = 64;
 /// Of the thread that checks a set: enough for the longest policy, each of whose bytes could be a level.
 pub(crate) const CHECK_STACK_BYTES: usize = 64 * 1024 * 1024;
 
-/// Decisions that are kept in each shard: who asks the same again waits for no policy.
+/// Decisions that are kept: who asks the same again waits for no policy.
 pub(crate) const DECISIONS_MAX: usize = 10_000;
 
 /// Bytes of a file of a set: what is larger is no text of it.
@@ -44,3 +44,6 @@ pub(crate) const FILES_MAX: usize = 1_000;
 
 /// Folders inside each other.
 pub(crate) const FOLDERS_DEPTH_MAX: usize = 8;
+
+/// Bytes of the facts of a decision that is kept.
+pub(crate) const KEPT_FACTS_BYTES_MAX: usize = 512;

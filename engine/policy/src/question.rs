@@ -1,6 +1,9 @@
 //! One question: may this principal do that to this resource, knowing this.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+};
 
 use cedar_policy::{
     Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
@@ -22,15 +25,20 @@ pub struct Question {
     pub facts: BTreeMap<String, Value>,
 }
 
-/// Who acts. Groups come from the set.
+/// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Principal {
     Person {
         person: String,
+        /// As somebody else vouches for them. Where the set knows the person, what it says counts instead.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        groups: Vec<String>,
     },
     Service {
         service: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        groups: Vec<String>,
     },
     Agent {
         agent: String,
@@ -58,6 +66,7 @@ pub enum Action {
     Kill,
     Rearm,
     ActivatePolicy,
+    Publish,
 }
 
 /// What it is about.
@@ -139,10 +148,10 @@ impl Principal {
         }
     }
 
-    fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         match self {
-            Self::Person { person: id }
-            | Self::Service { service: id }
+            Self::Person { person: id, .. }
+            | Self::Service { service: id, .. }
             | Self::Agent { agent: id, .. }
             | Self::Worker { worker: id } => id,
         }
@@ -158,12 +167,28 @@ impl Principal {
             Self::Agent { kind, .. } => kind.as_deref().map(|kind| ("kind", text(kind))),
             Self::Person { .. } | Self::Service { .. } | Self::Worker { .. } => None,
         };
-        entity(self.uid(), kind, [])
+        entity(self.uid(), kind, self.groups())
+    }
+
+    /// That somebody vouches for.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = EntityUid> {
+        let groups = match self {
+            Self::Person { groups, .. } | Self::Service { groups, .. } => groups.as_slice(),
+            Self::Agent { .. } | Self::Worker { .. } => &[],
+        };
+        groups.iter().map(|group| uid("Group", group))
+    }
+}
+
+/// `person alice`, `service ci`, …
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind().to_lowercase(), self.id())
     }
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Dispatch,
         Self::Deploy,
         Self::Start,
@@ -176,6 +201,7 @@ impl Action {
         Self::Kill,
         Self::Rearm,
         Self::ActivatePolicy,
+        Self::Publish,
     ];
 
     pub fn name(self) -> &'static str {
@@ -192,6 +218,7 @@ impl Action {
             Self::Kill => "kill",
             Self::Rearm => "rearm",
             Self::ActivatePolicy => "activatePolicy",
+            Self::Publish => "publish",
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cedar_policy::{Authorizer, Entities, Entity, EntityUid, Policy, PolicyId, Request, Schema};
@@ -14,7 +14,7 @@ use crate::{
     check,
     finding::{Finding, Severity},
     limits,
-    question::{Principal, Question, Resource},
+    question::{Action, Principal, Question, Resource},
     remedy::Wanted,
     shard::{Shard, Shards},
 };
@@ -36,8 +36,30 @@ pub struct Set {
     known: HashMap<EntityUid, Entity>,
     /// Entities of a question: the same for each that is about the same two.
     pairs: Mutex<HashMap<(Principal, Resource), Arc<Entities>>>,
+    /// What was decided: the same whenever what policies read is the same.
+    decided: Mutex<HashMap<Read, Decision>>,
     authorizer: Authorizer,
     schema: Schema,
+}
+
+/// All of a question that policies read.
+#[derive(PartialEq, Eq, Hash)]
+struct Read {
+    principal: Principal,
+    action: Action,
+    resource: Resource,
+    /// Names and values.
+    facts: String,
+}
+
+impl Read {
+    /// None: it is not worth keeping.
+    fn of(question: &Question, shard: &Shard) -> Option<Self> {
+        let facts = shard.facts_of(question);
+        let (principal, resource) = (question.principal.clone(), question.resource.clone());
+        let read = Self { principal, action: question.action, resource, facts };
+        (read.facts.len() <= limits::KEPT_FACTS_BYTES_MAX).then_some(read)
+    }
 }
 
 /// What a set says to a question.
@@ -77,6 +99,7 @@ impl Set {
             known: known.collect(),
             entities: checked.entities,
             pairs: Mutex::default(),
+            decided: Mutex::default(),
             authorizer: Authorizer::new(),
             schema: check::schema(),
         })
@@ -98,8 +121,8 @@ impl Set {
             return deny(error.to_string());
         }
         let shard = self.shards.of_question(question);
-        let read = shard.what_is_read_of(question);
-        if let Some(decision) = shard.decided(&read) {
+        let read = Read::of(question, &shard);
+        if let Some(decision) = read.as_ref().and_then(|read| self.decided().get(read).cloned()) {
             return decision;
         }
         let request = match question.request(&self.schema) {
@@ -111,8 +134,18 @@ impl Set {
             Err(error) => return deny(error),
         };
         let decision = self.evaluate(&request, &shard, &entities);
-        shard.remember(read, decision.clone());
+        if let Some(read) = read {
+            let mut decided = self.decided();
+            if decided.len() >= limits::DECISIONS_MAX {
+                decided.clear();
+            }
+            decided.insert(read, decision.clone());
+        }
         decision
+    }
+
+    fn decided(&self) -> MutexGuard<'_, HashMap<Read, Decision>> {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn evaluate(&self, request: &Request, shard: &Shard, entities: &Entities) -> Decision {
@@ -155,10 +188,13 @@ impl Set {
         let (principal, resource) = (&question.principal, &question.resource);
         // Of the set only what the two are in: groups have no attributes, and nothing else is asked about.
         let mut about = vec![principal.uid(), resource.uid()];
+        let own = (!self.known.contains_key(&principal.uid())).then(|| principal.entity());
+        if own.is_some() {
+            about.extend(principal.groups());
+        }
         for uid in about.clone() {
             about.extend(self.entities.ancestors(&uid).into_iter().flatten().cloned());
         }
-        let own = (!self.known.contains_key(&principal.uid())).then(|| principal.entity());
         let known = about.iter().filter_map(|uid| self.known.get(uid).cloned());
         let mut all: HashMap<_, _> = known.map(|entity| (entity.uid(), entity)).collect();
         all.extend(own.into_iter().chain(resource.entity()).map(|entity| (entity.uid(), entity)));

@@ -17,8 +17,7 @@ use serde_json::Value;
 
 use crate::{
     limits,
-    question::{Action, Principal, Question, Resource, type_name, uid},
-    set::Decision,
+    question::{Action, Question, type_name, uid},
 };
 
 pub(crate) struct Shards {
@@ -37,68 +36,42 @@ pub(crate) struct Shard {
     pub permits: PolicySet,
     /// Facts that they read; none: any may be.
     facts: Option<BTreeSet<String>>,
-    /// What they have said: the same whenever what they read is the same.
-    decided: Mutex<HashMap<Read, Decision>>,
-}
-
-/// All of a question that the policies of its shard read.
-#[derive(PartialEq, Eq, Hash)]
-pub(crate) struct Read {
-    principal: Principal,
-    resource: Resource,
-    /// Names and values.
-    facts: String,
 }
 
 impl Shard {
-    fn of(policies: Vec<Policy>) -> Self {
+    fn of<'p>(scoped: impl Iterator<Item = &'p Scoped>) -> Self {
+        let scoped: Vec<_> = scoped.collect();
+        let facts: Option<Vec<_>> = scoped.iter().map(|scoped| scoped.facts.as_ref()).collect();
+        let policies: Vec<_> = scoped.iter().map(|scoped| scoped.policy.clone()).collect();
         let permits = policies.iter().filter(|policy| policy.effect() == Effect::Permit).cloned();
         let set = |policies: Vec<_>| {
             PolicySet::from_policies(policies).expect("their ids differ in the whole set")
         };
         Self {
             permits: set(permits.collect()),
-            facts: facts_of(&policies),
             all: set(policies),
-            decided: Mutex::default(),
+            facts: facts.map(|facts| facts.into_iter().flatten().cloned().collect()),
         }
     }
 
-    pub(crate) fn what_is_read_of(&self, question: &Question) -> Read {
+    /// Names and values of the facts that its policies may read.
+    pub(crate) fn facts_of(&self, question: &Question) -> String {
         let mut facts = String::new();
         for (name, value) in question.known() {
             if self.facts.as_ref().is_none_or(|read| read.contains(name)) {
+                // Writing to a string cannot fail.
                 let _ = write!(facts, "{name}={value},");
             }
         }
-        let (principal, resource) = (question.principal.clone(), question.resource.clone());
-        Read { principal, resource, facts }
-    }
-
-    pub(crate) fn decided(&self, read: &Read) -> Option<Decision> {
-        self.lock().get(read).cloned()
-    }
-
-    pub(crate) fn remember(&self, read: Read, decision: Decision) {
-        let mut decided = self.lock();
-        if decided.len() >= limits::DECISIONS_MAX {
-            decided.clear();
-        }
-        decided.insert(read, decision);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Read, Decision>> {
-        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
+        facts
     }
 }
 
-/// The facts that policies read; none when that cannot be told.
-fn facts_of(policies: &[Policy]) -> Option<BTreeSet<String>> {
+/// The facts that a policy reads; none when that cannot be told.
+fn facts_of(policy: &Policy) -> Option<BTreeSet<String>> {
     let mut facts = BTreeSet::new();
-    for policy in policies {
-        // Cedar's own form of a policy: what reads `context.amount` is `{".": {"left": {"Var": "context"}, "attr": "amount"}}`.
-        read_by(&policy.to_json().ok()?, &mut facts)?;
-    }
+    // Cedar's own form of a policy: what reads `context.amount` is `{".": {"left": {"Var": "context"}, "attr": "amount"}}`.
+    read_by(&policy.to_json().ok()?, &mut facts)?;
     Some(facts)
 }
 
@@ -135,6 +108,8 @@ struct Scoped {
     actions: [bool; Action::ALL.len()],
     principal: PrincipalConstraint,
     resource: ResourceConstraint,
+    /// Facts that it reads; none: any may be.
+    facts: Option<BTreeSet<String>>,
 }
 
 /// Questions of which the same policies may speak.
@@ -179,6 +154,10 @@ impl Shards {
         self.policies.iter().map(|scoped| &scoped.policy)
     }
 
+    fn made(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shard>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn of_question(&self, question: &Question) -> Arc<Shard> {
         let resource = question.resource.uid();
         let key = Key {
@@ -195,13 +174,13 @@ impl Shards {
             },
             named: self.named.contains(&resource).then_some(resource),
         };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = made.get(&key) {
+        if let Some(found) = self.made().get(&key) {
             return Arc::clone(found);
         }
-        let policies = self.policies.iter().filter(|scoped| scoped.speaks_of(&key));
-        let policies: Vec<_> = policies.map(|scoped| scoped.policy.clone()).collect();
-        let shard = Arc::new(Shard::of(policies));
+        // Nobody waits for it: two may make the same.
+        let of_key = self.policies.iter().filter(|scoped| scoped.speaks_of(&key));
+        let shard = Arc::new(Shard::of(of_key));
+        let mut made = self.made();
         if made.len() >= limits::SHARDS_MAX {
             made.clear();
         }
@@ -218,7 +197,8 @@ impl Scoped {
             ActionConstraint::Eq(found) => found == action.uid(),
         };
         let (principal, resource) = (policy.principal_constraint(), policy.resource_constraint());
-        Self { actions: Action::ALL.map(speaks_of), principal, resource, policy }
+        let facts = facts_of(&policy);
+        Self { actions: Action::ALL.map(speaks_of), principal, resource, facts, policy }
     }
 
     fn speaks_of(&self, key: &Key) -> bool {

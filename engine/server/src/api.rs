@@ -1,10 +1,12 @@
 //! The gRPC API: checks what comes in, asks the owner, shows what it answers.
 
+mod access;
 pub mod coded;
 mod definitions;
 mod engine;
 mod events;
 pub(crate) mod history;
+mod policies;
 mod workflows;
 
 use std::sync::Arc;

@@ -44,7 +44,21 @@ pub struct Config {
     /// Folder of the policy set that counts until another one is activated
     #[arg(long, env = "BATON_POLICIES")]
     pub policies: Option<PathBuf>,
-    /// Development mode: without a policy set everything is allowed, and it says so
+    /// JSON Web Key Set of whoever signs the tokens of callers
+    #[arg(
+        long,
+        env = "BATON_IDENTITY_KEYS",
+        requires_all = ["identity_issuer", "identity_audience"],
+        conflicts_with = "dev"
+    )]
+    pub identity_keys: Option<PathBuf>,
+    /// The `iss` of tokens that are believed
+    #[arg(long, env = "BATON_IDENTITY_ISSUER", requires = "identity_keys")]
+    pub identity_issuer: Option<String>,
+    /// The `aud` of tokens that are believed
+    #[arg(long, env = "BATON_IDENTITY_AUDIENCE", requires = "identity_keys")]
+    pub identity_audience: Option<String>,
+    /// Development mode: callers are who they say, and without a policy set everything is allowed; it says so
     #[arg(long, env = "BATON_DEV")]
     pub dev: bool,
     /// MiB of memory for the cache's pages

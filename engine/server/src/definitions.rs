@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     broker::{self, Broker},
+    error::Refusal,
     functions::{self, Catalog},
     limits,
 };
@@ -31,6 +32,8 @@ pub enum Error {
     VersionConflict(String),
     #[error("with its functions the workflow has more than {} bytes", limits::STORED_BYTES_MAX)]
     TooLarge,
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("the definitions cannot be reached: {0}")]
     Unavailable(String),
 }
@@ -43,6 +46,8 @@ pub struct Definition {
     /// Of the catalog, as they were when it was deployed.
     pub functions: Functions,
     pub title: String,
+    /// `document.metadata.risk`, for policies.
+    pub risk: String,
     pub deployed_at: Timestamp,
     /// The hash of the workflow behind its `schedule`.
     pub trigger: Option<Hash>,
@@ -154,15 +159,21 @@ impl Definitions {
         Ok(())
     }
 
-    /// Checks and stores a workflow.
+    /// Checks and stores a workflow that `may` be deployed.
     ///
     /// # Errors
     /// [`Error`] says what can go wrong.
     ///
     /// # Panics
     /// When another thread panicked while it held the lock.
-    pub async fn deploy(&self, source: &str, now: Timestamp) -> Result<Deployed, Error> {
+    pub async fn deploy(
+        &self,
+        source: &str,
+        now: Timestamp,
+        may: impl FnOnce(&Compiled) -> Result<(), Refusal>,
+    ) -> Result<Deployed, Error> {
         let compiled = self.compile(source).await?;
+        may(&compiled).map_err(Error::Refused)?;
         let name = compiled.workflow.name.clone();
         let key =
             format!("{}.{}.{}", name.namespace, name.name, broker::version_in_key(&name.version));
@@ -232,6 +243,7 @@ impl Definitions {
                 source: String::new(),
                 functions: Functions::default(),
                 title: compiled.title.clone(),
+                risk: compiled.risk.clone(),
                 deployed_at: Timestamp(stored.deployed_at_ms),
                 trigger: None,
                 slow: AtomicBool::default(),
@@ -244,6 +256,7 @@ impl Definitions {
             source: stored.source,
             functions: compiled.functions,
             title: compiled.title,
+            risk: compiled.risk,
             deployed_at: Timestamp(stored.deployed_at_ms),
             slow: AtomicBool::default(),
         });

@@ -21,6 +21,16 @@ pub const WORST: &str = "irreversible";
 /// From the mildest.
 const CLASSES: [&str; 3] = ["read", "write", WORST];
 
+/// As a worker announces it; what it does not say, or says otherwise, is the worst.
+pub fn class(effect: &str) -> &'static str {
+    CLASSES.into_iter().find(|class| *class == effect).unwrap_or(WORST)
+}
+
+/// The higher, the worse.
+pub fn place(class: &str) -> usize {
+    CLASSES.iter().position(|found| *found == class).unwrap_or(CLASSES.len())
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Effects {
@@ -47,12 +57,11 @@ impl Effects {
         known.get(&function.to_string()).copied().unwrap_or(WORST)
     }
 
-    /// A worker of the department offers the function with this effect; empty: it does not say.
-    pub async fn announced(&self, department: &str, function: &str, effect: &str) {
-        let class = CLASSES.into_iter().find(|class| *class == effect).unwrap_or(WORST);
+    /// The workers of a department offer the function with this effect.
+    pub async fn announced(&self, department: &str, function: &str, class: &'static str) {
         let name = format!("{department}.{function}");
         {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             let before = known.get(&name).copied();
             if before == Some(class) || (before.is_none() && class == WORST) {
                 return;
@@ -60,12 +69,14 @@ impl Effects {
             if known.len() >= limits::EFFECTS_MAX && before.is_none() {
                 return;
             }
-            let place = |class| CLASSES.iter().position(|found| *found == class);
-            if before.is_some_and(|before| place(class) < place(before)) {
+            if place(class) > place(before.unwrap_or(WORST)) {
+                // What is worse counts at once, stored or not.
+                known.insert(name.clone(), class);
+            } else if let Some(before) = before {
                 tracing::warn!(name, before, class, "A function is said to do less than before");
             }
         }
-        // Only what is stored counts: another engine, and this one after a crash, must say the same.
+        // What is milder counts when it is stored: another engine, and this one after a crash, must say the same.
         match self.store.put(&name, class.into()).await {
             Ok(_) => {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

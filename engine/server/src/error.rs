@@ -26,6 +26,16 @@ pub enum Refusal {
     InvalidWorkflow(String),
     #[error("the function has problems: {0}")]
     InvalidFunction(String),
+    #[error("the policies have problems: {0}")]
+    InvalidPolicies(String),
+    #[error("{0}")]
+    UnknownPolicies(String),
+    #[error("{0}")]
+    NothingToRollBack(String),
+    #[error("{0}")]
+    Unauthenticated(String),
+    #[error("{0}")]
+    Forbidden(String),
     #[error("{0}")]
     CatalogFull(String),
     #[error("{0}")]
@@ -57,6 +67,11 @@ impl Refusal {
             Self::InvalidInput(_) => "invalid-input",
             Self::InvalidWorkflow(_) => "invalid-workflow",
             Self::InvalidFunction(_) => "invalid-function",
+            Self::InvalidPolicies(_) => "invalid-policies",
+            Self::UnknownPolicies(_) => "unknown-policies",
+            Self::NothingToRollBack(_) => "nothing-to-roll-back",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
             Self::CatalogFull(_) => "catalog-full",
             Self::VersionConflict(_) => "version-conflict",
             Self::Rejected(rejection) => rejection.code(),
@@ -76,12 +91,16 @@ impl Refusal {
             | Self::InvalidInput(_)
             | Self::InvalidWorkflow(_)
             | Self::InvalidFunction(_)
+            | Self::InvalidPolicies(_)
             | Self::InvalidEvent(_) => tonic::Code::InvalidArgument,
-            Self::UnknownWorkflow(_) | Self::UnknownFunction(_) | Self::UnknownInstance(_) => {
-                tonic::Code::NotFound
-            }
+            Self::UnknownWorkflow(_)
+            | Self::UnknownFunction(_)
+            | Self::UnknownPolicies(_)
+            | Self::UnknownInstance(_) => tonic::Code::NotFound,
+            Self::Unauthenticated(_) => tonic::Code::Unauthenticated,
+            Self::Forbidden(_) => tonic::Code::PermissionDenied,
             Self::KeyConflict | Self::VersionConflict(_) => tonic::Code::AlreadyExists,
-            Self::Rejected(_) => tonic::Code::FailedPrecondition,
+            Self::Rejected(_) | Self::NothingToRollBack(_) => tonic::Code::FailedPrecondition,
             Self::Overloaded | Self::CatalogFull(_) => tonic::Code::ResourceExhausted,
             Self::PartitionUnavailable(_) => tonic::Code::Unavailable,
             Self::Internal(_) => tonic::Code::Internal,

@@ -184,8 +184,6 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
-
     use jsonwebtoken::{EncodingKey, Header, encode, jwk::Jwk};
     use serde_json::{Value, json};
 
@@ -235,7 +233,7 @@ mod tests {
     }
 
     fn claims(changes: &Value) -> Value {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = crate::clock::now().0 / 1_000;
         let mut claims = json!({
             "sub": "alice", "iss": ISSUER, "aud": "baton", "exp": now + 300, "groups": ["finance"],
         });
@@ -250,7 +248,10 @@ mod tests {
         let authority = Authority::new();
         let person = authority.tokens.principal(&authority.token("one", &claims(&json!({}))));
         let groups = vec!["finance".to_owned()];
-        assert_eq!(person, Ok(Principal::Person { person: "alice".into(), groups: groups.clone() }));
+        assert_eq!(
+            person,
+            Ok(Principal::Person { person: "alice".into(), groups: groups.clone() })
+        );
         let service = claims(&json!({ "sub": "ci", "baton_kind": "service" }));
         let service = authority.tokens.principal(&authority.token("one", &service));
         assert_eq!(service, Ok(Principal::Service { service: "ci".into(), groups }));
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn a_token_that_is_not_for_us_or_not_now_counts_for_nothing() {
         let authority = Authority::new();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = crate::clock::now().0 / 1_000;
         for (changes, why) in [
             (json!({ "exp": now - 300 }), "ExpiredSignature"),
             (json!({ "nbf": now + 300 }), "ImmatureSignature"),

@@ -15,6 +15,7 @@ pub mod events;
 pub mod functions;
 pub mod growth;
 pub mod http;
+pub mod identity;
 pub mod large;
 pub mod lease;
 pub mod lifecycle;
@@ -55,6 +56,7 @@ pub struct Engine {
     pub effects: effects::Effects,
     pub feed: events::Feed,
     pub growth: growth::Growth,
+    pub identity: identity::Identity,
     pub leases: lease::Leases,
     pub lifecycle: Option<lifecycle::Lifecycle>,
     pub metrics: metrics::Metrics,
@@ -83,6 +85,7 @@ pub struct Parts {
     pub effects: effects::Effects,
     pub feed: events::Feed,
     pub growth: growth::Growth,
+    pub identity: identity::Identity,
     pub leases: lease::Leases,
     pub lifecycle: lifecycle::Scope,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
@@ -107,6 +110,7 @@ impl Engine {
             effects: parts.effects,
             feed: parts.feed,
             growth: parts.growth,
+            identity: parts.identity,
             leases: parts.leases,
             lifecycle,
             metrics,
@@ -247,7 +251,11 @@ impl Engine {
                 "one copy of each stream: what is acknowledged is as safe as one disk".into(),
             );
         }
-        weaknesses.push("no access control yet: whoever reaches the API may do anything".into());
+        if let policies::Active::None | policies::Active::Broken(_) =
+            self.policies.active(clock::now())
+        {
+            weaknesses.push("no policies count".into());
+        }
         weaknesses
     }
 

@@ -210,7 +210,8 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
             traceparent: text(""),
             parent: None,
-            taint: std::collections::BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
+            by: "".into(),
         };
         started(InstanceId([7; 16]), &Arc::new(begun), Timestamp(0))
     }

@@ -284,3 +284,31 @@ pub const POLICY_TRIES: usize = 10;
 
 /// Functions whose class of effect is remembered.
 pub const EFFECTS_MAX: usize = 100_000;
+
+/// Bytes of a caller's token.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the name of who calls.
+pub const PRINCIPAL_BYTES_MAX: usize = 256;
+
+/// Groups that a token names.
+pub const GROUPS_MAX: usize = 256;
+
+/// When the keys of callers are read again because one is not known.
+pub const KEYS_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a question about an attempt waits for the inbox to be taken.
+pub const QUERY_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes of a question to policies: each is in the log. What a task shows, and what a case has done, fits many times.
+pub const QUESTION_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the name of a class of data.
+pub const CLASS_BYTES_MAX: usize = 128;
+
+/// Reasons of a verdict that the log keeps: policies, remedies and errors, each; and bytes of a text among them.
+pub const REASONS_MAX: usize = 64;
+pub const REASON_TEXT_BYTES_MAX: usize = 256;
+
+/// Steps about which policies are asked before an owner does something else.
+pub const JUDGED_AT_ONCE: usize = 1_000;

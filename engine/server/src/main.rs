@@ -6,7 +6,8 @@ use anyhow::Context;
 use baton_policy::Set;
 use baton_proto::v1::{
     definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
-    event_service_server::EventServiceServer, workflow_service_server::WorkflowServiceServer,
+    event_service_server::EventServiceServer, policy_service_server::PolicyServiceServer,
+    workflow_service_server::WorkflowServiceServer,
 };
 use baton_server::{
     Engine, Parts,
@@ -19,6 +20,7 @@ use baton_server::{
     events::Feed,
     growth::Growth,
     http,
+    identity::{Identity, Tokens},
     lease::{Holder, Leases},
     limits, partition,
     policies::{self, Policies},
@@ -55,8 +57,8 @@ fn main() -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     anyhow::ensure!(
         config.dev || config.listen.ip().is_loopback(),
-        "there is no access control yet, so {} is open to whoever reaches it: listen on loopback behind something that \
-         checks callers, or say --dev",
+        "the API speaks plain http, so {} would show callers' tokens to whoever listens in: listen on loopback behind \
+         something that ends TLS, or say --dev",
         config.listen
     );
     let stop = CancellationToken::new();
@@ -67,7 +69,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     };
     if config.dev {
         tracing::warn!(
-            "DEVELOPMENT MODE: no access control, anybody who reaches the API may do anything"
+            "DEVELOPMENT MODE: callers are who they say they are, and anybody who reaches the API may do anything"
         );
     }
     let leading = CancellationToken::new();
@@ -144,6 +146,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         effects,
         feed,
         growth,
+        identity: identity(config)?,
         leases,
         lifecycle: config.lifecycle_events,
         objects,
@@ -163,6 +166,20 @@ struct Reached {
     objects: async_nats::jetstream::object_store::ObjectStore,
     policies: Policies,
     tokens: Key,
+}
+
+fn identity(config: &Config) -> anyhow::Result<Identity> {
+    let settings = (&config.identity_keys, &config.identity_issuer, &config.identity_audience);
+    Ok(match settings {
+        _ if config.dev => Identity::Development,
+        (Some(keys), Some(issuer), Some(audience)) => {
+            Identity::Tokens(Tokens::open(keys, issuer, audience)?)
+        }
+        _ => {
+            tracing::warn!("No caller is known without --identity-keys: every request is refused");
+            Identity::Nobody
+        }
+    })
 }
 
 /// The set of this process' own settings.
@@ -275,6 +292,8 @@ async fn serve_api(
         DefinitionServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max);
     let workflows =
         WorkflowServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max);
+    let policies =
+        PolicyServiceServer::new(api.clone()).max_decoding_message_size(message_bytes_max);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .concurrency_limit_per_connection(4_096)
@@ -283,6 +302,7 @@ async fn serve_api(
         .add_service(Coded::new(definitions, &engine))
         .add_service(Coded::new(workflows, &engine))
         .add_service(Coded::new(EventServiceServer::new(api.clone()), &engine))
+        .add_service(Coded::new(policies, &engine))
         .add_service(Coded::new(EngineServiceServer::new(api), &engine))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

@@ -139,6 +139,8 @@ pub enum Request {
     },
     /// Where the inbox ended when the broker was asked, if it said so.
     InboxEnds {
+        /// Which question it answers: an earlier owner's, or one that was given up, counts no more.
+        question: uuid::Uuid,
         sequence: Option<u64>,
     },
     /// The event of an `emit` is stored.

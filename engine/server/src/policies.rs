@@ -1,7 +1,7 @@
 //! The policy sets that were deployed, and which of them counts: kept in a bucket, immutable, each activation on record.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -288,7 +288,7 @@ impl Policies {
                 && let Some(value) =
                     self.store.get(&key).await.map_err(|error| unavailable(&error))?
             {
-                self.learn(&key, &value).await;
+                self.learn(&key, &value).await?;
             }
         }
         self.write().sequence = sequence;
@@ -304,7 +304,7 @@ impl Policies {
         }
     }
 
-    async fn learn(&self, key: &str, value: &[u8]) {
+    async fn learn(&self, key: &str, value: &[u8]) -> Result<(), Error> {
         match numbered(key) {
             Some(("set", version)) => match serde_json::from_slice::<Deployed>(value) {
                 Ok(set) => {
@@ -313,20 +313,35 @@ impl Policies {
                 Err(error) => tracing::error!(%error, version, "A policy set cannot be read"),
             },
             Some(("activation", number)) => match serde_json::from_slice::<Activation>(value) {
-                Ok(activation) => self.activated(Activation { number, ..activation }).await,
-                Err(error) => tracing::error!(%error, number, "An activation cannot be read"),
+                Ok(activation) => self.activated(Activation { number, ..activation }).await?,
+                Err(error) => {
+                    // What it was to change is not known, so that nothing may count that was before it.
+                    tracing::error!(%error, number, "An activation cannot be read: everything is denied");
+                    let unreadable = Activation {
+                        number,
+                        version: u32::MAX,
+                        by: String::new(),
+                        at_ms: 0,
+                        from_ms: 0,
+                        reason: String::new(),
+                    };
+                    self.write().activations.insert(number, unreadable);
+                }
             },
             Some(_) | None => {}
         }
+        Ok(())
     }
 
-    async fn activated(&self, activation: Activation) {
+    async fn activated(&self, activation: Activation) -> Result<(), Error> {
         let version = activation.version;
         let stored = match self.set(version) {
             Some(set) => Some(set),
             None => match self.store.get(format!("set.{version}")).await {
-                Ok(Some(value)) => serde_json::from_slice(&value).ok().map(Arc::new),
-                Ok(None) | Err(_) => None,
+                Ok(value) => {
+                    value.and_then(|value| serde_json::from_slice(&value).ok()).map(Arc::new)
+                }
+                Err(error) => return Err(unavailable(&error)),
             },
         };
         let known = self.read().compiled.contains_key(&version);
@@ -353,6 +368,14 @@ impl Policies {
             known.compiled.insert(version, set);
         }
         known.activations.insert(number, activation);
+        // What neither counts nor will is not kept ready.
+        let now = crate::clock::now();
+        let counting = known.counting(now).map(|activation| activation.version);
+        let to_come = known.activations.values().filter(|activation| activation.from_ms > now.0);
+        let wanted: BTreeSet<u32> =
+            to_come.map(|activation| activation.version).chain(counting).collect();
+        known.compiled.retain(|version, _| wanted.contains(version));
+        Ok(())
     }
 
     /// Whether it was not there.

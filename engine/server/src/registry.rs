@@ -20,7 +20,7 @@ use crate::{
     Engine,
     broker::{self, Broker},
     clock,
-    effects::Effects,
+    effects::{self, Effects},
     limits,
     partition::{Request, partition_of},
     wire,
@@ -46,6 +46,8 @@ struct Known {
 struct Worker {
     build: String,
     functions: BTreeSet<String>,
+    /// What each of them does, as this worker says.
+    effects: BTreeMap<String, String>,
     seen: Instant,
     seen_at: Timestamp,
 }
@@ -142,7 +144,7 @@ impl Registry {
         if subject.strip_prefix("baton.announce.") != Some(&department) {
             return refuse("wrong-department", "the subject is of another department".into());
         }
-        let effects: Vec<_> = announcement
+        let effects: BTreeMap<_, _> = announcement
             .functions
             .iter()
             .map(|offer| (offer.name.clone(), offer.effect.clone()))
@@ -164,9 +166,6 @@ impl Registry {
         if functions.len() > limits::FUNCTIONS_PER_WORKER_MAX {
             return refuse("too-many-functions", "a worker may offer 256 functions".into());
         }
-        for (function, effect) in effects {
-            self.effects.announced(&department, &function, &effect).await;
-        }
         for function in &functions {
             let queue = (department.clone(), function.clone());
             // Made again each time: it costs little, and the broker may have lost it.
@@ -185,29 +184,54 @@ impl Registry {
             ack_wait_ms: i64::try_from(limits::QUEUE_ACK_WAIT.as_millis()).unwrap_or(i64::MAX),
         });
         let queues = queues.collect();
-        let mut known = self.known();
-        known.forget_silent();
-        if known.workers.len() >= limits::WORKERS_MAX {
-            return refuse("too-many-workers", "10,000 workers have announced themselves".into());
-        }
-        for (function, schema) in schemas {
-            known.describe((department.clone(), function), &schema);
-        }
-        let worker = Worker {
-            build: announcement.build,
-            functions,
-            seen: Instant::now(),
-            seen_at: clock::now(),
+        let worst = {
+            let mut known = self.known();
+            known.forget_silent();
+            if known.workers.len() >= limits::WORKERS_MAX {
+                return refuse(
+                    "too-many-workers",
+                    "10,000 workers have announced themselves".into(),
+                );
+            }
+            for (function, schema) in schemas {
+                known.describe((department.clone(), function), &schema);
+            }
+            let offered = functions.clone();
+            let worker = Worker {
+                build: announcement.build,
+                functions,
+                effects,
+                seen: Instant::now(),
+                seen_at: clock::now(),
+            };
+            let key = (department, announcement.worker);
+            if known.workers.insert(key.clone(), worker).is_none() {
+                tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
+            }
+            let worst = |function: String| {
+                let class = known.worst(&key.0, &function);
+                (function, class)
+            };
+            (key.0.clone(), offered.into_iter().map(worst).collect::<Vec<_>>())
         };
-        let key = (department, announcement.worker);
-        if known.workers.insert(key.clone(), worker).is_none() {
-            tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
+        for (function, class) in worst.1 {
+            self.effects.announced(&worst.0, &function, class).await;
         }
         v1::AnnouncementReply { queues, announce_every_ms: every, ..Default::default() }
     }
 }
 
 impl Known {
+    /// What a function does by the worst that a live worker says of it: any of them may be given the command.
+    fn worst(&self, department: &str, function: &str) -> &'static str {
+        let live =
+            self.workers.iter().filter(|((of, _), worker)| of == department && worker.is_live());
+        let said = live.filter_map(|(_, worker)| worker.effects.get(function));
+        said.map(|effect| effects::class(effect))
+            .max_by_key(|class| effects::place(class))
+            .unwrap_or(effects::WORST)
+    }
+
     /// Takes the schema of a function's input; an empty one, or one that is too large, says nothing.
     fn describe(&mut self, function: (String, String), schema: &str) {
         if schema.is_empty() || schema.len() > limits::SCHEMA_BYTES_MAX {
@@ -303,7 +327,8 @@ async fn attempt_open(engine: &Engine, payload: Bytes) -> Option<bool> {
     let partition = engine.partition(partition_of(id))?;
     let (reply, answer) = oneshot::channel();
     partition.send(Request::AttemptOpen { id, step, attempt, reply }).ok()?;
-    answer.await.ok()
+    // Who gets no answer asks again; nobody may hold the places of others.
+    tokio::time::timeout(limits::QUERY_WAIT, answer).await.ok()?.ok()
 }
 
 /// A function with waiting steps and no live worker is an incident: says so once, and again when it is over.
@@ -341,6 +366,7 @@ mod tests {
         Worker {
             build: String::new(),
             functions: functions.iter().map(ToString::to_string).collect(),
+            effects: BTreeMap::new(),
             seen,
             seen_at: Timestamp(0),
         }
@@ -348,6 +374,26 @@ mod tests {
 
     fn key(function: &str) -> (String, String) {
         ("erp".into(), function.into())
+    }
+
+    #[test]
+    fn a_function_does_the_worst_that_a_live_worker_says() {
+        let says = |effect: &str| {
+            let mut worker = worker(&["pay"], Instant::now());
+            worker.effects.insert("pay".into(), effect.into());
+            worker
+        };
+        let mut known = Known::default();
+        assert_eq!(known.worst("erp", "pay"), "irreversible", "nobody has said anything");
+        known.workers.insert(("erp".into(), "a".into()), says("read"));
+        assert_eq!(known.worst("erp", "pay"), "read");
+        known.workers.insert(("erp".into(), "b".into()), says("write"));
+        assert_eq!(known.worst("erp", "pay"), "write");
+        for unsaid in ["", "harmless"] {
+            known.workers.insert(("erp".into(), "c".into()), says(unsaid));
+            assert_eq!(known.worst("erp", "pay"), "irreversible", "{unsaid:?}");
+        }
+        assert_eq!(known.worst("lab", "pay"), "irreversible");
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub async fn settle(engine: &Arc<Engine>, definition: &Definition) -> Result<(),
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
-        taint: std::collections::BTreeSet::new(),
+        carried: baton_core::guard::Carried::default(),
+        by: "".into(),
     };
     let begun = engine.start(started, trigger).await?;
     if begun.created {

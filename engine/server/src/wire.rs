@@ -14,6 +14,7 @@ use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, InstanceId, Json, Next, TaskId,
     Timestamp,
     event::{Cause, Origin, Parent, Report, Started},
+    guard::Carried,
     workflow::{Hash, Name},
 };
 use baton_proto::v1::{self, event::Kind};
@@ -176,7 +177,9 @@ fn encode_started(started: &Started, large: &mut LargeValues) -> v1::InstanceSta
             depth: parent.depth,
             awaited: parent.awaited,
         }),
-        taint: guard::encode_texts(&started.taint),
+        taint: guard::encode_texts(&started.carried.taint),
+        cost: started.carried.cost,
+        by: started.by.to_string(),
     }
 }
 
@@ -196,7 +199,8 @@ fn decode_started(
         labels: started.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         traceparent: started.traceparent.into(),
         parent: started.parent.as_ref().map(decode_parent).transpose()?,
-        taint: guard::decode_names(started.taint),
+        carried: Carried { taint: guard::decode_names(started.taint), cost: started.cost },
+        by: started.by.into(),
     }))
 }
 
@@ -432,7 +436,7 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
                 awaited: *awaited,
             })
         }
-        Event::ChildEnded { activation, result, taint } => {
+        Event::ChildEnded { activation, result, carried } => {
             let result = match result {
                 Ok(output) => v1::child_ended::Result::Output(encode_json(output, large)),
                 Err(error) => v1::child_ended::Result::Error(encode_error(error)),
@@ -440,7 +444,8 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
             Kind::ChildEnded(v1::ChildEnded {
                 activation: activation.0,
                 result: Some(result),
-                taint: guard::encode_texts(taint),
+                taint: guard::encode_texts(&carried.taint),
+                cost: carried.cost,
             })
         }
         Event::ChildCancelled { activation, child } => Kind::ChildCancelled(v1::ChildCancelled {
@@ -633,7 +638,7 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
                 v1::child_ended::Result::Output(output) => Ok(decode_json(Some(output), large)?),
                 v1::child_ended::Result::Error(error) => Err(decode_error(Some(error))?),
             },
-            taint: guard::decode_names(e.taint),
+            carried: Carried { taint: guard::decode_names(e.taint), cost: e.cost },
         },
         Kind::ChildCancelled(e) => Event::ChildCancelled {
             activation: activation(e.activation),

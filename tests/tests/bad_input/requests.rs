@@ -178,7 +178,8 @@ async fn an_id_that_is_none_is_refused_everywhere() {
     calm.end().await;
 }
 
-type Workflows = baton_proto::v1::workflow_service_client::WorkflowServiceClient<Channel>;
+type Workflows =
+    baton_proto::v1::workflow_service_client::WorkflowServiceClient<baton_tests::api::Connection>;
 
 /// Nothing of a stream can be shown, and nothing of it should come.
 async fn watch(api: &mut Workflows, request: WatchRequest) -> Result<Response<()>, Status> {

@@ -51,7 +51,8 @@ pub(super) fn run(file: &File, scenario: &Scenario, workflow: &Workflow, program
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
-        taint: BTreeSet::new(),
+        carried: baton_core::guard::Carried::default(),
+        by: "".into(),
     });
     let now = scenario.started_at;
     match baton_core::start(workflow, &program.turn(), instance_id(now), started, now) {
@@ -355,8 +356,11 @@ impl<'s> World<'s> {
             Some(Reaction::Hangs) | None => Ok(Json::null()),
         };
         // Refused when nobody waits for it any more.
-        let _is_taken =
-            self.decide(Command::EndChild { activation, result, taint: BTreeSet::new() });
+        let _is_taken = self.decide(Command::EndChild {
+            activation,
+            result,
+            carried: baton_core::guard::Carried::default(),
+        });
     }
 
     fn publish(&mut self, activation: ActivationId) {

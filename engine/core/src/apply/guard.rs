@@ -8,6 +8,7 @@ use crate::{
     id::ActivationId,
     instance::{Instance, Phase, Step},
     json::Json,
+    limits,
 };
 
 /// A new attempt begins with a guard of its own, or without one. What was done for an earlier one is done.
@@ -39,7 +40,7 @@ pub(super) fn judged(instance: &mut Instance, id: ActivationId, judgement: &Judg
         guard.function = allowed.then(|| Arc::clone(&judgement.function));
     }
     if allowed {
-        instance.case.taint.extend(judgement.classes.iter().cloned());
+        flow(&mut instance.case.taint, &judgement.classes);
     }
 }
 
@@ -66,6 +67,20 @@ pub(super) fn remedied(
 pub(super) fn done(instance: &mut Instance, id: ActivationId) {
     let function = guard(step(instance, id)).and_then(|guard| guard.function.take());
     instance.case.done.extend(function);
+}
+
+/// Classes of data flow into a case.
+pub(super) fn flow<'c>(
+    taint: &mut BTreeSet<Arc<str>>,
+    classes: impl IntoIterator<Item = &'c Arc<str>>,
+) {
+    for class in classes {
+        if taint.len() < limits::TAINT_MAX {
+            taint.insert(Arc::clone(class));
+        } else if !taint.contains(class) {
+            taint.insert(Arc::from(limits::TAINT_BEYOND));
+        }
+    }
 }
 
 fn step(instance: &mut Instance, id: ActivationId) -> Option<&mut Step> {

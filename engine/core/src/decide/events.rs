@@ -1,11 +1,6 @@
 //! What comes from and goes to the world beside steps: events that are emitted and taken, and other instances.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    format,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, format, sync::Arc, vec::Vec};
 
 use super::{Decision, enter::limit};
 use crate::{
@@ -13,6 +8,7 @@ use crate::{
     error::{Error, Standard},
     evaluate::EventDefaults,
     event::{Event, Origin},
+    guard::Carried,
     id::{ActivationId, InstanceId, Timestamp},
     instance::Listening,
     json::Json,
@@ -74,14 +70,14 @@ impl Decision<'_> {
         &mut self,
         id: ActivationId,
         result: Result<Json, Error>,
-        taint: BTreeSet<Arc<str>>,
+        carried: Carried,
     ) {
         let awaited = self.instance.open_child(id).is_some_and(|(_, awaited)| awaited);
         let own = &self.activation(id).input;
         let pointer = &self.task(id).pointer;
         let result = result.map_err(|error| error.at(pointer));
         let result = if awaited { result } else { result.map(|_| own.clone()) };
-        self.record(Event::ChildEnded { activation: id, result, taint });
+        self.record(Event::ChildEnded { activation: id, result, carried });
     }
 
     /// Gives an event to everything in the instance that listens for it, or to `listener` alone.

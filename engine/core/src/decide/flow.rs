@@ -40,10 +40,10 @@ impl Decision<'_> {
                 Some(first) => self.enter(id, *first, None),
                 None => self.complete(id, None, None),
             },
-            Kind::Step { arguments, facts, .. } => {
+            Kind::Step { arguments, .. } => {
                 let arguments = self.arguments(id, *arguments)?;
                 let guarded = self.evaluator.guards();
-                let facts = if guarded { self.arguments(id, *facts)? } else { None };
+                let facts = if guarded { self.facts(id)? } else { None };
                 self.record(Event::StepScheduled {
                     activation: id,
                     attempt: Attempt::FIRST,
@@ -121,6 +121,12 @@ impl Decision<'_> {
             return Err(limit(&alloc::format!("the items of {whose} are too many or too large")));
         }
         Ok(items)
+    }
+
+    /// What the task of a step shows of it.
+    pub(super) fn facts(&self, id: ActivationId) -> Result<Option<Json>, Error> {
+        let facts = if let Kind::Step { facts, .. } = &self.task(id).kind { *facts } else { None };
+        self.arguments(id, facts)
     }
 
     fn arguments(

@@ -68,25 +68,31 @@ impl Decision<'_> {
             let what = format!("it takes {remedy}, which this engine cannot ask for");
             return self.refuse(activation, attempt, &what);
         }
+        // The arguments may be large: only the last event has them.
+        let mut masked = self.masked(activation, &remedies);
         let last = remedies.len() - 1;
         for (n, remedy) in remedies.into_iter().enumerate() {
-            let arguments = self.masked(activation, remedy);
+            let complete = n == last;
             self.record(Event::StepRemedied {
                 activation,
                 attempt,
                 remedy: remedy.clone(),
-                arguments,
-                complete: n == last,
+                arguments: if complete { masked.take() } else { None },
+                complete,
             });
         }
     }
 
     /// `None`: the arguments stay as they are.
-    fn masked(&self, activation: ActivationId, remedy: &Remedy) -> Option<Json> {
-        let Remedy::Mask(field) = remedy else { return None };
+    fn masked(&self, activation: ActivationId, remedies: &[&Remedy]) -> Option<Json> {
         let arguments = &self.held(activation).arguments;
-        let masked = self.evaluator.mask(arguments, field);
-        (masked != *arguments).then_some(masked)
+        let mut masked = None;
+        for remedy in remedies {
+            if let Remedy::Mask(field) = remedy {
+                masked = Some(self.evaluator.mask(masked.as_ref().unwrap_or(arguments), field));
+            }
+        }
+        masked.filter(|masked| masked != arguments)
     }
 
     fn held(&self, activation: ActivationId) -> &Step {
@@ -109,5 +115,7 @@ fn denied(judgement: &Judgement) -> String {
     if judgement.determining.is_empty() {
         return String::from("no policy allows it");
     }
-    format!("forbidden by {}", judgement.determining.join(", "))
+    let first: Vec<&str> =
+        judgement.determining.iter().take(limits::POLICIES_TOLD).map(|id| &**id).collect();
+    format!("forbidden by {}", first.join(", "))
 }

@@ -176,12 +176,19 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
             let activation = *runs.get(which % runs.len().max(1))?;
             let error = Error::standard(Standard::Runtime, "Broken", "the child");
             let result = if well { Ok(Json::from_text("\"child\"")) } else { Err(error) };
-            Command::EndChild { activation, result, taint: BTreeSet::from(["public".into()]) }
+            Command::EndChild {
+                activation,
+                result,
+                carried: baton_core::guard::Carried {
+                    taint: BTreeSet::from(["public".into()]),
+                    cost: 3,
+                },
+            }
         }
         Move::AnyEnd { activation } => Command::EndChild {
             activation: ActivationId(activation),
             result: Ok(Json::from_text("\"made up\"")),
-            taint: BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
         },
         Move::Repeat => return None,
     })

@@ -65,7 +65,8 @@ impl World {
             labels: std::collections::BTreeMap::new(),
             traceparent: "".into(),
             parent: None,
-            taint: BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
+            by: "".into(),
         });
         let now = Timestamp(1_000_000);
         let id = InstanceId([3; 16]);

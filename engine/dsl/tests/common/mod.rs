@@ -48,7 +48,8 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         labels: BTreeMap::new(),
         traceparent: Arc::from(""),
         parent: None,
-        taint: BTreeSet::new(),
+        carried: baton_core::guard::Carried::default(),
+        by: "".into(),
     };
     Instance {
         id: InstanceId([7; 16]),

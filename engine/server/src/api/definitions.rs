@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use baton_dsl::{Compiled, Diagnostic, FunctionName, Offer, Severity, check_arguments};
+use baton_policy::question::Action;
 use baton_proto::v1::{self, definition_service_server::DefinitionService};
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, access};
 use crate::{
     clock,
     definitions::{self, Definition},
@@ -17,6 +18,9 @@ use crate::{
     view::timestamp,
     wire::hex,
 };
+
+/// Whose functions the catalog's are, where somebody asks who may deploy one.
+const CATALOG: &str = "catalog";
 
 fn show(definition: &Definition, with_source: bool) -> v1::Definition {
     let name = definition.name();
@@ -62,6 +66,7 @@ fn of_workflow(error: definitions::Error) -> Refusal {
         definitions::Error::Invalid(diagnostics) => Refusal::InvalidWorkflow(told(&diagnostics)),
         definitions::Error::VersionConflict(_) => Refusal::VersionConflict(text),
         definitions::Error::TooLarge => Refusal::TooLarge(text),
+        definitions::Error::Refused(refusal) => refusal,
         definitions::Error::Unavailable(what) => Refusal::PartitionUnavailable(what),
     }
 }
@@ -114,9 +119,16 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::DeployRequest>,
     ) -> Result<Response<v1::DeployResponse>, Status> {
-        let source = request.into_inner().source;
+        let (metadata, _, request) = request.into_parts();
+        let source = request.source;
+        let caller = self.caller(&metadata).map_err(|refusal| self.refused(refusal))?;
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
-        let deployed = self.engine.definitions.deploy(&source, clock::now()).await;
+        let may = |compiled: &Compiled| {
+            let name = &compiled.workflow.name;
+            let workflow = access::of_workflow(&name.namespace, &name.name, &compiled.risk);
+            self.allow(&caller, Action::Deploy, workflow)
+        };
+        let deployed = self.engine.definitions.deploy(&source, clock::now(), may).await;
         let definitions::Deployed { definition, created, warnings } =
             deployed.map_err(|error| self.refused(of_workflow(error)))?;
         // Whoever hears of the deployment may count on the schedule; should it not begin now, it does a moment later.
@@ -157,6 +169,7 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::ValidateRequest>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
+        self.caller(request.metadata()).map_err(|refusal| self.refused(refusal))?;
         let source = request.into_inner().source;
         checked_size(&source).map_err(|refusal| self.refused(refusal))?;
         let diagnostics = match self.engine.definitions.compile(&source).await {
@@ -182,22 +195,26 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::GetDefinitionRequest>,
     ) -> Result<Response<v1::Definition>, Status> {
-        let wanted = request.into_inner();
+        let (metadata, _, wanted) = request.into_parts();
         let version = Some(wanted.version.as_str()).filter(|version| !version.is_empty());
-        match self.engine.definition(&wanted.namespace, &wanted.name, version) {
-            Ok(definition) => Ok(Response::new(show(&definition, true))),
-            Err(refusal) => Err(self.refused(refusal)),
-        }
+        let found = self.caller(&metadata).and_then(|caller| {
+            let found = self.engine.definition(&wanted.namespace, &wanted.name, version)?;
+            self.allow(&caller, Action::Read, access::of_definition(&found))?;
+            Ok(show(&found, true))
+        });
+        found.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn list_definitions(
         &self,
         request: Request<v1::ListDefinitionsRequest>,
     ) -> Result<Response<v1::ListDefinitionsResponse>, Status> {
+        let caller = self.caller(request.metadata()).map_err(|refusal| self.refused(refusal))?;
         let namespace = request.into_inner().namespace;
         let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
         let definitions = self.engine.definitions.list(namespace);
-        let definitions = definitions.iter().map(|definition| show(definition, false)).collect();
+        let seen = definitions.iter().filter(|it| self.sees(&caller, access::of_definition(it)));
+        let definitions = seen.map(|definition| show(definition, false)).collect();
         Ok(Response::new(v1::ListDefinitionsResponse { definitions }))
     }
 
@@ -205,8 +222,14 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::DeployFunctionRequest>,
     ) -> Result<Response<v1::DeployFunctionResponse>, Status> {
-        let v1::DeployFunctionRequest { name, version, source } = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
+        let v1::DeployFunctionRequest { name, version, source } = request;
         let name = function_name(&name, &version).map_err(|refusal| self.refused(refusal))?;
+        let allowed = self.caller(&metadata).and_then(|caller| {
+            let function = access::of_workflow(CATALOG, name.name(), "unknown");
+            self.allow(&caller, Action::Deploy, function)
+        });
+        allowed.map_err(|refusal| self.refused(refusal))?;
         checked_function_size(&source).map_err(|refusal| self.refused(refusal))?;
         let deployed = self.engine.definitions.catalog.deploy(name, source, clock::now()).await;
         let functions::Deployed { function, created, warnings } =
@@ -225,6 +248,7 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::ValidateFunctionRequest>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
+        self.caller(request.metadata()).map_err(|refusal| self.refused(refusal))?;
         let source = request.into_inner().source;
         checked_function_size(&source).map_err(|refusal| self.refused(refusal))?;
         let diagnostics = match self.engine.definitions.catalog.check(&source).await {
@@ -241,6 +265,7 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::GetFunctionRequest>,
     ) -> Result<Response<v1::CatalogFunction>, Status> {
+        self.caller(request.metadata()).map_err(|refusal| self.refused(refusal))?;
         let v1::GetFunctionRequest { name, version } = request.into_inner();
         let name = function_name(&name, &version).map_err(|refusal| self.refused(refusal))?;
         match self.engine.definitions.catalog.get(&name).await {
@@ -252,8 +277,9 @@ impl DefinitionService for Api {
 
     async fn list_functions(
         &self,
-        _: Request<v1::ListFunctionsRequest>,
+        request: Request<v1::ListFunctionsRequest>,
     ) -> Result<Response<v1::ListFunctionsResponse>, Status> {
+        self.caller(request.metadata()).map_err(|refusal| self.refused(refusal))?;
         let functions = self.engine.definitions.catalog.list().await;
         let functions = functions.map_err(|error| self.refused(of_catalog(error)))?;
         let functions = functions.iter().map(|function| show_function(function, false)).collect();

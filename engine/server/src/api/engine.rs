@@ -10,8 +10,9 @@ use crate::{partition::State, view::timestamp};
 impl EngineService for Api {
     async fn status(
         &self,
-        _: Request<v1::StatusRequest>,
+        request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
+        self.caller(request.metadata()).map_err(|refusal| self.refused(refusal))?;
         let engine = &self.engine;
         let readiness = engine.readiness();
         let partitions = engine.partitions().iter().enumerate().map(|(number, handle)| {

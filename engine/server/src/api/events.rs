@@ -1,5 +1,6 @@
 //! `EventService`.
 
+use baton_policy::question::{Action, Principal, Resource};
 use baton_proto::v1::{self, event_service_server::EventService};
 use tonic::{Request, Response, Status};
 
@@ -15,6 +16,7 @@ const DEPARTMENT: &str = "api";
 impl Api {
     async fn publish_event(
         &self,
+        caller: &Principal,
         request: v1::PublishEventRequest,
     ) -> Result<v1::PublishEventResponse, Refusal> {
         let department =
@@ -25,6 +27,8 @@ impl Api {
             let what = "a department is 1 to 63 letters, digits, - and _";
             return Err(Refusal::Invalid(what.into()));
         }
+        let whose = Resource::Department { department: department.to_owned() };
+        self.allow(caller, Action::Publish, whose)?;
         let refused = |error: events::Error| match error {
             events::Error::Invalid(what) => Refusal::InvalidEvent(what),
             error @ events::Error::Unavailable { .. } => {
@@ -44,7 +48,8 @@ impl EventService for Api {
         &self,
         request: Request<v1::PublishEventRequest>,
     ) -> Result<Response<v1::PublishEventResponse>, Status> {
-        let published = self.publish_event(request.into_inner()).await;
-        published.map(Response::new).map_err(|refusal| self.refused(refusal))
+        let (metadata, _, request) = request.into_parts();
+        let published = async { self.publish_event(&self.caller(&metadata)?, request).await };
+        published.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 }

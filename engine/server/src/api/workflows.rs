@@ -1,13 +1,9 @@
 //! `WorkflowService`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use baton_core::{Command, Instance, InstanceId, Json, event::Started};
+use baton_policy::question::{Action, Principal, Resource};
 use baton_proto::v1::{self, workflow_service_server::WorkflowService};
 use futures::Stream;
 use prost::Message as _;
@@ -16,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
-    Api,
+    Api, access,
     history::{self, Teller},
     instance_id,
 };
@@ -35,7 +31,9 @@ impl Api {
         request: v1::StartRequest,
     ) -> Result<StartedAs, Refusal> {
         let version = Some(request.version.as_str()).filter(|version| !version.is_empty());
+        let caller = self.caller(metadata)?;
         let definition = self.engine.definition(&request.namespace, &request.name, version)?;
+        self.allow(&caller, Action::Start, access::of_definition(&definition))?;
         let input = checked_input(request.input)?;
         if request.idempotency_key.len() > limits::KEY_BYTES_MAX {
             return Err(Refusal::TooLarge("an idempotency key has at most 256 bytes".into()));
@@ -58,13 +56,21 @@ impl Api {
                 .collect(),
             traceparent: traceparent.into(),
             parent: None,
-            taint: BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
+            by: caller.to_string().into(),
         };
         self.engine.start(started, definition).await
     }
 
-    async fn command(&self, id: &str, command: Command) -> Result<v1::Instance, Refusal> {
+    async fn command(
+        &self,
+        caller: &Principal,
+        action: Action,
+        id: &str,
+        command: Command,
+    ) -> Result<v1::Instance, Refusal> {
         let id = instance_id(id)?;
+        self.allow_instance(caller, action, id).await?;
         let handle = self.engine.handle(partition_of(id))?;
         let instance =
             handle.ask(|reply| partition::Request::Command { id, command, reply }).await?;
@@ -78,10 +84,11 @@ impl Api {
         })
     }
 
-    async fn get_instance(&self, id: &str) -> Result<v1::Instance, Refusal> {
+    async fn get_instance(&self, caller: &Principal, id: &str) -> Result<v1::Instance, Refusal> {
         let id = instance_id(id)?;
         let handle = self.engine.handle(partition_of(id))?;
         let instance = handle.ask(|reply| partition::Request::Get { id, reply }).await?;
+        self.allow(caller, Action::Read, access::of_instance(&instance))?;
         Ok(self.show(&instance))
     }
 
@@ -94,7 +101,12 @@ impl Api {
         handle.ask(|reply| partition::Request::Positions { id, watcher, reply }).await
     }
 
-    async fn list_instances(&self, request: v1::ListRequest) -> Result<v1::ListResponse, Refusal> {
+    /// A page has fewer instances than it might where the caller may not see some.
+    async fn list_instances(
+        &self,
+        caller: &Principal,
+        request: v1::ListRequest,
+    ) -> Result<v1::ListResponse, Refusal> {
         let text = |text: String| (!text.is_empty()).then_some(text);
         let status = v1::Status::try_from(request.status)
             .map_err(|_| Refusal::Invalid(format!("there is no status {}", request.status)))?;
@@ -144,6 +156,11 @@ impl Api {
                 .instances
                 .into_iter()
                 .map(|(id, summary)| view::listed(id, summary))
+                .filter(|listed| {
+                    let instance = listed.id.clone();
+                    let of = format!("{}/{}", listed.namespace, listed.name);
+                    self.sees(caller, Resource::Instance { instance, of })
+                })
                 .collect(),
             next_page_token: page.next.unwrap_or_default(),
         })
@@ -151,9 +168,11 @@ impl Api {
 
     async fn read_history(
         &self,
+        caller: &Principal,
         request: v1::HistoryRequest,
     ) -> Result<v1::HistoryResponse, Refusal> {
         let id = instance_id(&request.id)?;
+        self.allow_instance(caller, Action::Read, id).await?;
         let limit = match request.limit {
             0 => limits::HISTORY_DEFAULT,
             limit if limit <= limits::HISTORY_MAX => limit,
@@ -180,9 +199,11 @@ impl Api {
 
     async fn watch_instance(
         &self,
+        caller: &Principal,
         request: v1::WatchRequest,
     ) -> Result<ReceiverStream<Result<v1::HistoryEvent, Status>>, Refusal> {
         let id = instance_id(&request.id)?;
+        self.allow_instance(caller, Action::Read, id).await?;
         let (watcher, mut commits) = mpsc::channel(limits::WATCH_LAG_MAX);
         let positions = self.positions(id, Some(watcher)).await?;
         let (sender, receiver) = mpsc::channel(64);
@@ -234,8 +255,13 @@ impl Api {
         Ok(ReceiverStream::new(receiver))
     }
 
-    async fn rerun_instance(&self, request: v1::RerunRequest) -> Result<v1::Instance, Refusal> {
+    async fn rerun_instance(
+        &self,
+        caller: &Principal,
+        request: v1::RerunRequest,
+    ) -> Result<v1::Instance, Refusal> {
         let id = instance_id(&request.id)?;
+        self.allow_instance(caller, Action::Signal, id).await?;
         let handle = self.engine.handle(partition_of(id))?;
         let instance = handle.ask(|reply| partition::Request::Get { id, reply }).await?;
         if instance.ended.is_none() {
@@ -246,7 +272,8 @@ impl Api {
         let task = task.ok_or(Refusal::Rejected(baton_core::Rejection::UnknownTask))?;
         let positions = self.positions(id, None).await?;
         let (input, context) = history::entry_of(&self.engine, id, &positions, task).await?;
-        self.command(&request.id, Command::Rerun { task, input, context }).await
+        let command = Command::Rerun { task, input, context };
+        self.command(caller, Action::Signal, &request.id, command).await
     }
 }
 
@@ -333,6 +360,8 @@ impl WorkflowService for Api {
             };
             let start = request.start.ok_or_else(|| Refusal::Invalid("start is missing".into()))?;
             let started = self.start_instance(&metadata, start).await?;
+            let caller = self.caller(&metadata)?;
+            self.allow_instance(&caller, Action::Read, started.id).await?;
             let handle = self.engine.handle(partition_of(started.id))?;
             let id = started.id;
             let ended = handle.ask(|reply| partition::Request::Await { id, reply });
@@ -344,69 +373,81 @@ impl WorkflowService for Api {
             };
             match tokio::time::timeout(wait, ended).await {
                 Ok(instance) => Ok(self.show(&instance?)),
-                Err(_) => self.get_instance(&id.to_string()).await,
+                Err(_) => self.get_instance(&caller, &id.to_string()).await,
             }
         };
         waited.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::Instance> {
-        let got = self.get_instance(&request.into_inner().id).await;
-        got.map(Response::new).map_err(|refusal| self.refused(refusal))
+        let (metadata, _, request) = request.into_parts();
+        let got = async { self.get_instance(&self.caller(&metadata)?, &request.id).await };
+        got.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
-        let listed = self.list_instances(request.into_inner()).await;
-        listed.map(Response::new).map_err(|refusal| self.refused(refusal))
+        let (metadata, _, request) = request.into_parts();
+        let listed = async { self.list_instances(&self.caller(&metadata)?, request).await };
+        listed.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<v1::HistoryResponse> {
-        let history = self.read_history(request.into_inner()).await;
-        history.map(Response::new).map_err(|refusal| self.refused(refusal))
+        let (metadata, _, request) = request.into_parts();
+        let history = async { self.read_history(&self.caller(&metadata)?, request).await };
+        history.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::HistoryEvent, Status>> + Send>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        let watched = self.watch_instance(request.into_inner()).await;
-        let events = watched.map_err(|refusal| self.refused(refusal))?;
+        let (metadata, _, request) = request.into_parts();
+        let watched = async { self.watch_instance(&self.caller(&metadata)?, request).await };
+        let events = watched.await.map_err(|refusal| self.refused(refusal))?;
         Ok(Response::new(Box::pin(events)))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Answer<v1::Instance> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let cancelled = async {
-            let reason = checked_reason(&request.reason)?;
-            self.command(&request.id, Command::Cancel { reason }).await
+            let caller = self.caller(&metadata)?;
+            let command = Command::Cancel { reason: checked_reason(&request.reason)? };
+            self.command(&caller, Action::Cancel, &request.id, command).await
         };
         cancelled.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn terminate(&self, request: Request<v1::TerminateRequest>) -> Answer<v1::Instance> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let terminated = async {
-            let reason = checked_reason(&request.reason)?;
-            self.command(&request.id, Command::Terminate { reason }).await
+            let caller = self.caller(&metadata)?;
+            let command = Command::Terminate { reason: checked_reason(&request.reason)? };
+            self.command(&caller, Action::Cancel, &request.id, command).await
         };
         terminated.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn suspend(&self, request: Request<v1::SuspendRequest>) -> Answer<v1::Instance> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let suspended = async {
-            let reason = checked_reason(&request.reason)?;
-            self.command(&request.id, Command::Suspend { reason }).await
+            let caller = self.caller(&metadata)?;
+            let command = Command::Suspend { reason: checked_reason(&request.reason)? };
+            self.command(&caller, Action::Signal, &request.id, command).await
         };
         suspended.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answer<v1::Instance> {
-        let resumed = self.command(&request.into_inner().id, Command::Resume).await;
-        resumed.map(Response::new).map_err(|refusal| self.refused(refusal))
+        let (metadata, _, request) = request.into_parts();
+        let resumed = async {
+            let caller = self.caller(&metadata)?;
+            self.command(&caller, Action::Signal, &request.id, Command::Resume).await
+        };
+        resumed.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
     async fn rerun(&self, request: Request<v1::RerunRequest>) -> Answer<v1::Instance> {
-        let rerun = self.rerun_instance(request.into_inner()).await;
-        rerun.map(Response::new).map_err(|refusal| self.refused(refusal))
+        let (metadata, _, request) = request.into_parts();
+        let rerun = async { self.rerun_instance(&self.caller(&metadata)?, request).await };
+        rerun.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 }

@@ -428,7 +428,8 @@ do:
                 labels: BTreeMap::new(),
                 traceparent: "".into(),
                 parent: None,
-                taint: std::collections::BTreeSet::new(),
+                carried: baton_core::guard::Carried::default(),
+                by: "".into(),
             };
             let (id, now) = (InstanceId([7; 16]), Timestamp(0));
             let Ok((instance, events)) = baton_core::start(

@@ -64,17 +64,6 @@ impl Batch {
         self.entries.len()
     }
 
-    /// The commands that will go out.
-    pub(super) fn dispatches(&self) -> impl Iterator<Item = (InstanceId, ActivationId, Attempt)> {
-        self.after.iter().filter_map(|after| match after {
-            After::Dispatch { instance, step, attempt } => Some((*instance, *step, *attempt)),
-            After::Withdraw { .. }
-            | After::Ended { .. }
-            | After::Publish { .. }
-            | After::Answer(_) => None,
-        })
-    }
-
     pub(super) fn add(&mut self, instance: InstanceId, events: &[Event]) {
         let events =
             events.iter().map(|event| wire::encode_event(event, &mut self.large)).collect();

@@ -153,7 +153,15 @@ impl Owner {
             return Ok(None);
         }
         if let Some(asked) = self.lanes.next_held(id) {
-            return Ok(Some((asked.command.clone(), About::Held(asked))));
+            let mut command = asked.command.clone();
+            // What was true when it was held may no longer be: policies are asked now. When nobody waits for it any more,
+            // the instance refuses it.
+            if let Command::Judge { activation, attempt, judgement } = &mut command
+                && let Some(now) = self.judgement(id, *activation, *attempt)
+            {
+                *judgement = Arc::new(now);
+            }
+            return Ok(Some((command, About::Held(asked))));
         }
         let more = self.residents[&id].has_more();
         let heard = std::mem::take(&mut self.lanes.of(id).heard);

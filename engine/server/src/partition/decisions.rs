@@ -110,7 +110,8 @@ impl Owner {
                     && let Some(function) = task.kind.function().cloned()
                 {
                     let task = Arc::clone(&task.name);
-                    let open = OpenStep { attempt, function, task, scheduled_at: self.now };
+                    let scheduled_at = self.now;
+                    let open = OpenStep { attempt, function, task, scheduled_at, logged: false };
                     self.steps.insert((id, activation), open);
                 }
                 self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });

@@ -1,12 +1,13 @@
 //! Instances that run others. A child lives in its parent's partition; each step of their dealings can be done again
 //! from what the log says, so that a crash between two of them loses nothing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use baton_core::{
     ActivationId, Command, Error as WorkflowError, InstanceId, Json,
     error::Standard,
     event::{Event, Parent, Started},
+    guard::Carried,
     instance::End,
     workflow::Name,
 };
@@ -69,16 +70,16 @@ impl Owner {
     ) -> Result<(), Exit> {
         let Some(resident) = self.resident(parent).await? else { return Ok(()) };
         let started = Arc::clone(&resident.instance.started);
-        let taint = resident.instance.case.taint.clone();
+        let carried = resident.instance.carries();
         let Some((child, awaited)) = resident.instance.open_child(activation) else {
             return Ok(());
         };
         if let Some(found) = self.look(child).await? {
             if let Some((_, end)) = &found.ended {
-                let taint = found.case.taint.clone();
-                self.end_child(parent, activation, result_of(child, end), taint);
+                let carried = found.hands_back();
+                self.end_child(parent, activation, result_of(child, end), carried);
             } else if !awaited {
-                self.end_child(parent, activation, Ok(Json::null()), BTreeSet::new());
+                self.end_child(parent, activation, Ok(Json::null()), Carried::default());
             }
             return Ok(());
         }
@@ -92,16 +93,16 @@ impl Owner {
         };
         let parent =
             Parent { instance: parent, activation, depth: depth_of(&started) + 1, awaited };
-        self.begin_child(child, parent, (&started, taint), wanted);
+        self.begin_child(child, parent, (&started, carried), wanted);
         Ok(())
     }
 
-    /// What flowed into its parent may flow into it.
+    /// What its parent carries may flow into it.
     fn begin_child(
         &mut self,
         child: InstanceId,
         parent: Parent,
-        (around, taint): (&Started, BTreeSet<Arc<str>>),
+        (around, carried): (&Started, Carried),
         wanted: Wanted,
     ) {
         let Wanted { workflow: Name { namespace, name, version }, input } = wanted;
@@ -115,7 +116,7 @@ impl Owner {
                     &refusal.to_string(),
                 );
                 let (parent, activation) = (parent.instance, parent.activation);
-                return self.end_child(parent, activation, Err(error), BTreeSet::new());
+                return self.end_child(parent, activation, Err(error), Carried::default());
             }
         };
         let started = Started {
@@ -126,7 +127,8 @@ impl Owner {
             labels: around.labels.clone(),
             traceparent: telemetry::child_traceparent(parent.instance, &around.traceparent).into(),
             parent: Some(parent),
-            taint,
+            carried,
+            by: Arc::clone(&around.by),
         };
         let Parent { instance: parent, activation, awaited, .. } = parent;
         let then = Then::Tell { parent, activation, awaited };
@@ -159,9 +161,9 @@ impl Owner {
         parent: InstanceId,
         activation: ActivationId,
         result: Result<Json, WorkflowError>,
-        taint: BTreeSet<Arc<str>>,
+        carried: Carried,
     ) {
-        self.command(parent, Command::EndChild { activation, result, taint }, Asker::Nobody);
+        self.command(parent, Command::EndChild { activation, result, carried }, Asker::Nobody);
     }
 
     async fn tell_parent(&mut self, child: InstanceId) -> Result<(), Exit> {
@@ -170,8 +172,8 @@ impl Owner {
             && parent.awaited
             && self.resident(parent.instance).await?.is_some()
         {
-            let taint = found.case.taint.clone();
-            self.end_child(parent.instance, parent.activation, result_of(child, end), taint);
+            let carried = found.hands_back();
+            self.end_child(parent.instance, parent.activation, result_of(child, end), carried);
         }
         Ok(())
     }

@@ -7,15 +7,17 @@ use baton_core::{
     ActivationId, Attempt, Command, InstanceId, Json,
     guard::{Judgement, Remedy, Standing, Verdict, Wanted},
     instance::Step,
-    workflow::Function,
+    limits::TAINT_BEYOND,
+    workflow::{Function, Hash},
 };
 use baton_policy::{
-    Question, Remedy as PolicyRemedy, Verdict as PolicyVerdict, Wanted as PolicyWanted,
+    Decision, Question, Remedy as PolicyRemedy, Verdict as PolicyVerdict, Wanted as PolicyWanted,
     question::{Action, Principal, Resource},
 };
 use serde_json::Value;
 
 use super::{Exit, lanes::Asker, owner::Owner, resident::Resident};
+use crate::{limits, wire::cut};
 
 /// An attempt about which policies are to be asked.
 pub(super) struct Unjudged {
@@ -27,23 +29,15 @@ pub(super) struct Unjudged {
 impl Owner {
     /// Asks about every step that waits for it, while the batch has room.
     pub(super) async fn judge(&mut self) -> Result<(), Exit> {
-        while !self.batch.is_full()
-            && let Some(Unjudged { id, step, attempt }) = self.unjudged.pop_front()
-        {
+        for _ in 0..limits::JUDGED_AT_ONCE {
+            if self.batch.is_full() {
+                break;
+            }
+            let Some(Unjudged { id, step, attempt }) = self.unjudged.pop_front() else { break };
             if self.resident(id).await?.is_none() {
                 continue;
             }
             let Some(judgement) = self.judgement(id, step, attempt) else { continue };
-            self.engine.metrics.judged(&judgement.verdict);
-            if judgement.verdict == Verdict::Deny {
-                tracing::info!(
-                    instance = %id,
-                    function = %judgement.function,
-                    policies = ?judgement.determining,
-                    errors = ?judgement.errors,
-                    "Policies forbid a step"
-                );
-            }
             let judgement = Arc::new(judgement);
             let command = Command::Judge { activation: step, attempt, judgement };
             self.command(id, command, Asker::Nobody);
@@ -51,28 +45,34 @@ impl Owner {
         Ok(())
     }
 
-    /// None when nobody waits for it any more.
-    fn judgement(&self, id: InstanceId, step: ActivationId, attempt: Attempt) -> Option<Judgement> {
-        let resident = &self.residents[&id];
+    /// What policies say now. None when nobody waits for it any more.
+    pub(super) fn judgement(
+        &mut self,
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    ) -> Option<Judgement> {
+        let now = self.tell_time();
+        let resident = self.residents.get(&id)?;
         let held = resident.instance.guarded_step(step)?;
         if held.attempt != attempt || held.standing() != Some(Standing::Unjudged) {
             return None;
         }
         let function = resident.function(step)?;
         let question = self.question(resident, held, (step, function));
-        let (set, decision) = self.engine.policies.decide(&question, self.now);
-        let text = |text: &String| Arc::from(text.as_str());
-        Some(Judgement {
-            verdict: verdict(decision.verdict),
-            set,
-            determining: decision.determining.iter().map(text).collect(),
-            errors: decision.errors.iter().map(text).collect(),
-            question: Json::from_text(
-                serde_json::to_string(&question).expect("names and values are JSON"),
-            ),
-            function: function.to_string().into(),
-            classes: texts(question.facts.get("classes")),
-        })
+        let judgement =
+            judged(question, function, |question| self.engine.policies.decide(question, now));
+        self.engine.metrics.judged(&judgement.verdict);
+        if judgement.verdict == Verdict::Deny {
+            tracing::info!(
+                instance = %id,
+                function = %judgement.function,
+                policies = ?judgement.determining,
+                errors = ?judgement.errors,
+                "Policies forbid a step"
+            );
+        }
+        Some(judgement)
     }
 
     /// Who does what with what, and what is known of it.
@@ -89,7 +89,7 @@ impl Owner {
         let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
         add("attempts", held.attempt.0.into());
         add("sample", self.engine.tokens.sample(instance.id, step).into());
-        add("cost", case.cost.into());
+        add("cost", case.cost.min(COST_MAX).into());
         add("taint", case.taint.iter().map(|class| Value::from(&**class)).collect());
         add("done", case.done.iter().map(|function| Value::from(&**function)).collect());
         for name in ["approvals", "reviews", "masked", "escalated", "open"] {
@@ -107,6 +107,60 @@ impl Owner {
             facts,
         }
     }
+}
+
+/// Asks, unless there is too much to ask about: all of it is to be in the log, and a commit has its bounds.
+fn judged(
+    mut question: Question,
+    function: &Function,
+    ask: impl FnOnce(&Question) -> (Hash, Decision),
+) -> Judgement {
+    let text = |text: &String| Arc::from(cut(text, limits::REASON_TEXT_BYTES_MAX));
+    let texts = |texts: &[String]| texts.iter().take(limits::REASONS_MAX).map(text).collect();
+    let (set, decision) = match too_much(&question) {
+        None => ask(&question),
+        Some(what) => {
+            question.facts.clear();
+            let (determining, errors) = (Vec::new(), vec![what]);
+            (Hash([0; 32]), Decision { verdict: PolicyVerdict::Deny, determining, errors })
+        }
+    };
+    let classes = question.facts.get("classes").and_then(Value::as_array).into_iter().flatten();
+    let classes = classes.filter_map(Value::as_str).map(Arc::from).collect();
+    let question = serde_json::to_string(&question).expect("names and values are JSON");
+    let mut judgement = Judgement {
+        verdict: verdict(decision.verdict),
+        set,
+        determining: texts(&decision.determining),
+        errors: texts(&decision.errors),
+        question: Json::from_text(question),
+        function: function.to_string().into(),
+        classes,
+    };
+    if let Verdict::DenyUnless(wanted) = &judgement.verdict
+        && wanted.len() > limits::REASONS_MAX
+    {
+        let what = format!("policies want {} remedies", wanted.len());
+        judgement.verdict = Verdict::Deny;
+        judgement.errors.push(what.into());
+    }
+    judgement
+}
+
+fn too_much(question: &Question) -> Option<String> {
+    let facts = question.facts.values().map(|value| value.to_string().len()).sum::<usize>();
+    if facts > limits::QUESTION_BYTES_MAX {
+        return Some(format!("the facts have {facts} bytes, too many to ask about"));
+    }
+    let texts = |fact: &str| {
+        let values = question.facts.get(fact).and_then(Value::as_array).into_iter().flatten();
+        values.filter_map(Value::as_str)
+    };
+    if texts("classes").any(|class| class.len() > limits::CLASS_BYTES_MAX) {
+        return Some("the name of a class of data is too long".into());
+    }
+    let beyond = texts("taint").any(|class| class == TAINT_BEYOND);
+    beyond.then(|| "more classes of data have flowed into the case than can be told apart".into())
 }
 
 /// The fact that tells what was done.
@@ -138,6 +192,9 @@ fn declared(facts: &Json) -> BTreeMap<String, Value> {
         .collect()
 }
 
+/// What a policy can compare.
+const COST_MAX: u64 = i64::MAX as u64;
+
 /// Numbers that every 64-bit float holds exactly.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
@@ -152,11 +209,6 @@ fn whole(value: Value, round: fn(f64) -> f64) -> Value {
     }
 }
 
-fn texts(value: Option<&Value>) -> Vec<Arc<str>> {
-    let texts = value.and_then(Value::as_array).into_iter().flatten();
-    texts.filter_map(Value::as_str).map(Arc::from).collect()
-}
-
 fn verdict(verdict: PolicyVerdict) -> Verdict {
     match verdict {
         PolicyVerdict::Allow => Verdict::Allow,
@@ -168,7 +220,9 @@ fn verdict(verdict: PolicyVerdict) -> Verdict {
 }
 
 fn wanted(wanted: PolicyWanted) -> Wanted {
-    let text = |text: Option<String>| text.map(Arc::from);
+    let text = |text: Option<String>| {
+        text.map(|text| Arc::from(cut(&text, limits::REASON_TEXT_BYTES_MAX)))
+    };
     Wanted {
         remedy: remedy(&wanted.remedy),
         policy: wanted.policy.into(),

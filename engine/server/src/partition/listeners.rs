@@ -69,7 +69,8 @@ impl Default for Listeners {
             labels: BTreeMap::new(),
             traceparent: nothing,
             parent: None,
-            taint: BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
+            by: "".into(),
         };
         let blank = Instance::new(InstanceId([0; 16]), Arc::new(started), Timestamp(0));
         Self { buckets: HashMap::new(), by_type: HashMap::new(), of: HashMap::new(), blank }

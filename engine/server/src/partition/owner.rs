@@ -96,6 +96,8 @@ pub(super) struct OpenStep {
     /// The task's name.
     pub task: Arc<str>,
     pub scheduled_at: Timestamp,
+    /// The log has it: before, nobody may hear of it.
+    pub logged: bool,
 }
 
 struct InFlight {
@@ -409,6 +411,11 @@ impl Owner {
         for after in batch.after {
             match after {
                 After::Dispatch { instance, step, attempt } => {
+                    if let Some(open) = self.steps.get_mut(&(instance, step))
+                        && open.attempt == attempt
+                    {
+                        open.logged = true;
+                    }
                     if let Some(resident) = self.residents.get(&instance)
                         && !self.work.dispatch(resident, instance, step, attempt, false).await
                     {
@@ -491,7 +498,7 @@ impl Owner {
             Request::AttemptOpen { id, step, attempt, reply } => {
                 self.attempt_open(Query { id, step, attempt, reply });
             }
-            Request::InboxEnds { sequence } => self.inbox_ends(sequence),
+            Request::InboxEnds { question, sequence } => self.inbox_ends(question, sequence),
             Request::Published { id, activation } => {
                 if self.resident(id).await?.is_some() {
                     self.command(id, Command::PublishedEvent { activation }, Asker::Nobody);

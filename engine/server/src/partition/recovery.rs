@@ -192,7 +192,7 @@ impl Owner {
                             .map_or(self.now, |step| step.scheduled_at);
                         self.steps.insert(
                             (id, activation),
-                            OpenStep { attempt, function, task, scheduled_at },
+                            OpenStep { attempt, function, task, scheduled_at, logged: true },
                         );
                     }
                 }

@@ -1,10 +1,10 @@
 //! Starts instances: one at most for an idempotency key.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use baton_core::{
     ActivationId, Error as WorkflowError, Evaluator, Event, Instance, InstanceId, Json, Timestamp,
-    error::Standard, event::Started,
+    error::Standard, event::Started, guard::Carried,
 };
 use baton_dsl::Turn;
 
@@ -157,14 +157,14 @@ impl Owner {
             Then::Answer(reply) => self.answer(reply, outcome),
             Then::Tell { parent, activation, awaited } => match outcome {
                 Ok(_) if awaited => {}
-                Ok(_) => self.end_child(parent, activation, Ok(Json::null()), BTreeSet::new()),
+                Ok(_) => self.end_child(parent, activation, Ok(Json::null()), Carried::default()),
                 Err(refusal) => {
                     let error = WorkflowError::standard(
                         Standard::Validation,
                         "The input does not fit the workflow that is run",
                         &refusal.to_string(),
                     );
-                    self.end_child(parent, activation, Err(error), BTreeSet::new());
+                    self.end_child(parent, activation, Err(error), Carried::default());
                 }
             },
         }

@@ -141,14 +141,14 @@ impl Work {
         });
     }
 
-    /// Has the owner told where the inbox ends now.
-    pub(super) fn tell_where_the_inbox_ends(&self) {
+    /// Has the owner told where the inbox ends now, in answer to its question of this number.
+    pub(super) fn tell_where_the_inbox_ends(&self, question: uuid::Uuid) {
         let (broker, nudges, partition) =
             (self.broker.clone(), self.nudges.clone(), self.partition);
         tokio::spawn(async move {
             let inbox = broker.jetstream.get_stream(broker::inbox_stream(partition)).await;
             let sequence = inbox.ok().map(|inbox| inbox.cached_info().state.last_sequence);
-            let _ = nudges.send(Request::InboxEnds { sequence }).await;
+            let _ = nudges.send(Request::InboxEnds { question, sequence }).await;
         });
     }
 
@@ -298,8 +298,9 @@ impl Owner {
 
     /// Publishes every command that should be in the queue and is not.
     pub(super) async fn reconcile(&mut self) -> Result<(), Exit> {
-        let unanswered =
-            self.steps.iter().filter(|((id, step), _)| !self.lanes.answered(*id, *step));
+        // What the log does not have yet goes out by itself when it does.
+        let logged = self.steps.iter().filter(|(_, open)| open.logged);
+        let unanswered = logged.filter(|((id, step), _)| !self.lanes.answered(*id, *step));
         let wanted: Vec<_> =
             unanswered.map(|((id, step), open)| (*id, *step, open.attempt)).collect();
         if wanted.is_empty() {
@@ -318,9 +319,7 @@ impl Owner {
             missing = missing.len(),
             "Publishing commands that the queue does not have"
         );
-        // What waits in the present batch goes out by itself when the log has it.
-        let undecided: BTreeSet<_> = self.batch.dispatches().collect();
-        for (id, step, attempt) in missing.into_iter().filter(|key| !undecided.contains(key)) {
+        for (id, step, attempt) in missing {
             if self.resident(id).await?.is_some() {
                 let resident = &self.residents[&id];
                 if !self.work.dispatch(resident, id, step, attempt, true).await {

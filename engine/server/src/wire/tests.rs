@@ -2,13 +2,13 @@
 
 mod broken;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use baton_core::{
     ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId,
     Timestamp,
     event::{Cause, Origin, Parent, Report, Started},
-    guard::{Judgement, Remedy, Verdict, Wanted},
+    guard::{Carried, Judgement, Remedy, Verdict, Wanted},
     workflow::{Hash, Name},
 };
 
@@ -28,8 +28,13 @@ fn started(input: Json) -> Arc<Started> {
             depth: 2,
             awaited: true,
         }),
-        taint: ["internal".into()].into(),
+        carried: carried(),
+        by: "person alice".into(),
     })
+}
+
+fn carried() -> Carried {
+    Carried { taint: ["internal".into()].into(), cost: 9 }
 }
 
 fn error() -> WorkflowError {
@@ -217,13 +222,13 @@ fn story() -> Vec<Event> {
         Event::ChildEnded {
             activation: ActivationId(5),
             result: Ok(json("3")),
-            taint: ["internal".into()].into(),
+            carried: carried(),
         },
         child(false),
         Event::ChildEnded {
             activation: ActivationId(5),
             result: Err(error()),
-            taint: BTreeSet::new(),
+            carried: baton_core::guard::Carried::default(),
         },
         child(true),
         Event::ChildCancelled { activation: ActivationId(5), child: InstanceId([4; 16]) },

@@ -37,7 +37,7 @@ fn ended(activation: u32, well: bool) -> Command {
     Command::EndChild {
         activation: ActivationId(activation),
         result,
-        taint: std::collections::BTreeSet::new(),
+        carried: baton_core::guard::Carried::default(),
     }
 }
 

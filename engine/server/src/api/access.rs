@@ -1,0 +1,111 @@
+//! Who may ask for what. In development mode everybody may; otherwise only what the policies that count allow.
+
+use std::collections::BTreeMap;
+
+use baton_core::{Instance, InstanceId};
+use baton_policy::{
+    Question, Verdict,
+    question::{Action, Principal, Resource},
+};
+use serde_json::{Value, json};
+use tonic::metadata::MetadataMap;
+
+use super::Api;
+use crate::{
+    clock,
+    definitions::Definition,
+    error::Refusal,
+    partition::{self, partition_of},
+};
+
+impl Api {
+    /// Who calls.
+    pub(super) fn caller(&self, metadata: &MetadataMap) -> Result<Principal, Refusal> {
+        self.engine.identity.caller(metadata)
+    }
+
+    pub(super) fn allow(
+        &self,
+        caller: &Principal,
+        action: Action,
+        resource: Resource,
+    ) -> Result<(), Refusal> {
+        self.allow_knowing(caller, action, resource, BTreeMap::new())
+    }
+
+    /// The same, with what is known of the request.
+    pub(super) fn allow_knowing(
+        &self,
+        caller: &Principal,
+        action: Action,
+        resource: Resource,
+        facts: BTreeMap<String, Value>,
+    ) -> Result<(), Refusal> {
+        if self.engine.dev {
+            return Ok(());
+        }
+        let principal = caller.clone();
+        let question = Question { principal, action, resource, facts };
+        let (_, decision) = self.engine.policies.decide(&question, clock::now());
+        if decision.verdict == Verdict::Allow {
+            return Ok(());
+        }
+        tracing::warn!(
+            caller = %caller,
+            action = action.name(),
+            resource = %json!(question.resource),
+            policies = ?decision.determining,
+            errors = ?decision.errors,
+            "A request was forbidden: somebody may be trying something"
+        );
+        let because = if decision.determining.is_empty() {
+            String::new()
+        } else {
+            format!(": forbidden by {}", decision.determining.join(", "))
+        };
+        Err(Refusal::Forbidden(format!("{caller} may not {} this{because}", action.name())))
+    }
+
+    /// Whether a list shows it. Nothing is written of what it does not.
+    pub(super) fn sees(&self, caller: &Principal, resource: Resource) -> bool {
+        if self.engine.dev {
+            return true;
+        }
+        let principal = caller.clone();
+        let facts = BTreeMap::new();
+        let question = Question { principal, action: Action::Read, resource, facts };
+        self.engine.policies.decide(&question, clock::now()).1.verdict == Verdict::Allow
+    }
+
+    /// Whether something may be done with an instance that may not be in memory.
+    pub(super) async fn allow_instance(
+        &self,
+        caller: &Principal,
+        action: Action,
+        id: InstanceId,
+    ) -> Result<(), Refusal> {
+        if self.engine.dev {
+            return Ok(());
+        }
+        let handle = self.engine.handle(partition_of(id))?;
+        let instance = handle.ask(|reply| partition::Request::Get { id, reply }).await?;
+        self.allow(caller, action, of_instance(&instance))
+    }
+}
+
+pub(super) fn of_instance(instance: &Instance) -> Resource {
+    let name = &instance.started.name;
+    Resource::Instance {
+        instance: instance.id.to_string(),
+        of: format!("{}/{}", name.namespace, name.name),
+    }
+}
+
+pub(super) fn of_definition(definition: &Definition) -> Resource {
+    let name = definition.name();
+    of_workflow(&name.namespace, &name.name, &definition.risk)
+}
+
+pub(super) fn of_workflow(namespace: &str, name: &str, risk: &str) -> Resource {
+    Resource::Workflow { workflow: format!("{namespace}/{name}"), risk: risk.to_owned() }
+}
