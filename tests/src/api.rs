@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use baton_proto::v1::approval_service_client::ApprovalServiceClient;
+use baton_proto::v1::audit_service_client::AuditServiceClient;
 use baton_proto::v1::definition_service_client::DefinitionServiceClient;
 use baton_proto::v1::engine_service_client::EngineServiceClient;
 use baton_proto::v1::event_service_client::EventServiceClient;
@@ -44,6 +46,8 @@ pub struct Api {
     pub definitions: DefinitionServiceClient<Connection>,
     pub events: EventServiceClient<Connection>,
     pub policies: PolicyServiceClient<Connection>,
+    pub approvals: ApprovalServiceClient<Connection>,
+    pub audit: AuditServiceClient<Connection>,
     pub workflows: WorkflowServiceClient<Connection>,
     pub engine: EngineServiceClient<Connection>,
 }
@@ -81,6 +85,8 @@ impl Api {
         Ok(Self {
             definitions: DefinitionServiceClient::with_interceptor(channel.clone(), caller.clone()),
             events: EventServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            audit: AuditServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            approvals: ApprovalServiceClient::with_interceptor(channel.clone(), caller.clone()),
             policies: PolicyServiceClient::with_interceptor(channel.clone(), caller.clone()),
             workflows: WorkflowServiceClient::with_interceptor(channel.clone(), caller.clone()),
             engine: EngineServiceClient::with_interceptor(channel, caller.clone()),

@@ -123,7 +123,11 @@ impl Governed {
         self.caller("service", name, &[])
     }
 
-    fn caller(&self, kind: &str, name: &str, groups: &[&str]) -> Result<Api> {
+    /// `kind` is `person` or `service`.
+    ///
+    /// # Errors
+    /// When no token can be made.
+    pub fn caller(&self, kind: &str, name: &str, groups: &[&str]) -> Result<Api> {
         let token = self.authority.token(kind, name, groups)?;
         Api::with_token(&self.cluster.batond.url(), &token)
     }

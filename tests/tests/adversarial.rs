@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use baton_proto::v1::{
-    ActivatePoliciesRequest, CancelRequest, DeployPoliciesRequest, DeployRequest, GetRequest,
-    HistoryRequest, ListPoliciesRequest, ListRequest, PolicyActivation, PublishEventRequest,
-    RollBackPoliciesRequest, StatusRequest, WatchRequest,
+    ActivatePoliciesRequest, AnswerApprovalRequest, ApprovalItem, CancelRequest,
+    ClaimApprovalRequest, DecisionsRequest, DeployPoliciesRequest, DeployRequest, GetRequest,
+    HistoryRequest, InboxRequest, Instance, ListPoliciesRequest, ListRequest, PolicyActivation,
+    PublishEventRequest, RollBackPoliciesRequest, StatusRequest, WatchRequest,
 };
 use baton_tests::governed::Authority;
 use baton_tests::world::{code, start_request};
-use baton_tests::{Api, DEADLINE, Governed, workflow};
+use baton_tests::{Api, DEADLINE, Governed, eventually, workflow};
 use tonic::{Code, Response, Status};
 
 /// Who may do what, of people and services; and the lab does what it is asked.
@@ -71,7 +72,7 @@ async fn count(governed: &Governed, code: &str) -> f64 {
 async fn everything_is_refused(api: &Api, wanted: &str) {
     let workflow = workflow::lab("echo", ECHO);
     let id = "01990000-0000-7000-8000-000000000000".to_owned();
-    let Api { definitions, events, policies, workflows, engine } = api;
+    let Api { definitions, events, policies, approvals, audit, workflows, engine } = api;
     let mut definitions = definitions.clone();
     refused(definitions.deploy(DeployRequest { source: workflow }).await, wanted);
     refused(definitions.list_definitions(v1_list()).await, wanted);
@@ -88,6 +89,15 @@ async fn everything_is_refused(api: &Api, wanted: &str) {
     refused(watched.map(|_| Response::new(())), wanted);
     refused(events.clone().publish(PublishEventRequest::default()).await, wanted);
     refused(engine.clone().status(StatusRequest {}).await, wanted);
+    let mut approvals = approvals.clone();
+    refused(approvals.inbox(InboxRequest::default()).await, wanted);
+    refused(approvals.claim(ClaimApprovalRequest::default()).await, wanted);
+    let digest = "0".repeat(64);
+    let answer =
+        AnswerApprovalRequest { digest, approve: true, ..AnswerApprovalRequest::default() };
+    refused(approvals.answer(answer).await, wanted);
+    let decisions = audit.clone().decisions(DecisionsRequest::default()).await;
+    refused(decisions.map(|_| Response::new(())), wanted);
     let mut policies = policies.clone();
     refused(policies.list(ListPoliciesRequest {}).await, wanted);
     refused(policies.deploy(DeployPoliciesRequest { texts: texts(RULES) }).await, wanted);
@@ -122,7 +132,7 @@ async fn calling_without_a_token_or_with_a_forged_one() {
     everything_is_refused(&Api::called_by(&url, "olga").unwrap(), "unauthenticated").await;
     let forged = Authority::default().token("person", "olga", &["authors", "officers"]).unwrap();
     everything_is_refused(&Api::with_token(&url, &forged).unwrap(), "unauthenticated").await;
-    assert!(count(&governed, "unauthenticated").await >= before + 45.0);
+    assert!(count(&governed, "unauthenticated").await >= before + 57.0);
     governed.end().await.unwrap();
 }
 
@@ -201,7 +211,36 @@ async fn a_policy_set_activated_by_its_author() {
     assert!(run(&governed).await.error.is_none());
     otto.policies.clone().roll_back(RollBackPoliciesRequest::default()).await.unwrap();
     assert!(run(&governed).await.error.is_some(), "rolled back to the stricter set");
+    let back = olga.policies.clone().roll_back(RollBackPoliciesRequest::default()).await;
+    assert_eq!(code(&back.unwrap_err()), "nothing-to-roll-back", "twice goes back further");
+
+    // A service is no person who could be the author, and does not activate what it has deployed either.
+    let robot = governed.caller("service", "ci", &["officers"]).unwrap();
+    let version = deployed(&robot, &format!("{RULES}// of a robot\n")).await;
+    refused(activate(&robot, version).await, "forbidden");
+    let person = governed.person("ci", &["officers"]).unwrap();
+    activate(&person, version).await.unwrap();
+
+    // What is planned comes in its time, whatever is changed until then.
+    let soon = version_from_now(&olga, &person, RULES).await;
+    activate(&otto, version).await.unwrap();
+    let planned = eventually(DEADLINE, "the planned set counts", async || {
+        let list = otto.policies.clone().list(ListPoliciesRequest {}).await?.into_inner();
+        Ok((list.active == soon).then_some(()))
+    });
+    planned.await.unwrap();
     governed.end().await.unwrap();
+}
+
+/// A set that counts from a second on.
+async fn version_from_now(author: &Api, other: &Api, policies: &str) -> u32 {
+    let version = deployed(author, &format!("{policies}// planned\n")).await;
+    let at_ms = baton_tests::clock::now_ms() + 1_000;
+    let nanos = i32::try_from(at_ms % 1_000 * 1_000_000).unwrap();
+    let from = Some(prost_types::Timestamp { seconds: at_ms / 1_000, nanos });
+    let request = ActivatePoliciesRequest { version, from, reason: "planned".to_owned() };
+    other.policies.clone().activate(request).await.unwrap();
+    version
 }
 
 #[tokio::test]
@@ -214,4 +253,165 @@ async fn using_an_engine_that_has_no_policies() {
     refused(olga.policies.clone().deploy(set).await, "forbidden");
     assert!(olga.status().await.unwrap().weaknesses.iter().any(|weak| weak == "no policies count"));
     governed.end().await.unwrap();
+}
+
+/// Whatever the lab is to echo needs two managers, who are told of by entities and not by tokens.
+const APPROVED: &str = r#"
+@id("two-managers-approve") @remedy("approval:managers") @quorum("2") @due("PT8H") @fallback("escalate:board")
+forbid (principal, action == Baton::Action::"dispatch", resource == Baton::Function::"lab.echo")
+unless { context.approvals.contains("managers") };
+
+@id("managers-answer")
+permit (principal is Baton::Person, action in [Baton::Action::"claim", Baton::Action::"decide"], resource is Baton::Instance)
+when { principal in context.group };
+"#;
+
+/// `bobby` is another account of `bob`.
+const PEOPLE: &str = r#"[
+  { "uid": { "type": "Baton::Group", "id": "managers" }, "attrs": {}, "parents": [] },
+  { "uid": { "type": "Baton::Group", "id": "authors" }, "attrs": {}, "parents": [] },
+  { "uid": { "type": "Baton::Person", "id": "anna" }, "attrs": {},
+    "parents": [{ "type": "Baton::Group", "id": "managers" }, { "type": "Baton::Group", "id": "authors" }] },
+  { "uid": { "type": "Baton::Person", "id": "bob" }, "attrs": {}, "parents": [{ "type": "Baton::Group", "id": "managers" }] },
+  { "uid": { "type": "Baton::Person", "id": "bobby" },
+    "attrs": { "sameAs": { "__entity": { "type": "Baton::Person", "id": "bob" } } },
+    "parents": [{ "type": "Baton::Group", "id": "managers" }] },
+  { "uid": { "type": "Baton::Person", "id": "carl" }, "attrs": {}, "parents": [{ "type": "Baton::Group", "id": "managers" }] }
+]"#;
+
+/// An instance that Anna has started, whose step waits for two managers.
+struct Asked {
+    governed: Governed,
+    id: String,
+}
+
+impl Asked {
+    async fn begin() -> Self {
+        let policies = format!("{RULES}{APPROVED}");
+        let governed = Governed::with_entities(&policies, PEOPLE).await.unwrap();
+        let anna = governed.person("anna", &[]).unwrap();
+        anna.deploy(&workflow::lab("echo", ECHO)).await.unwrap();
+        let id = anna.start("lab", "echo", "{}", "").await.unwrap().id;
+        Self { governed, id }
+    }
+
+    fn person(&self, name: &str) -> Api {
+        self.governed.person(name, &[]).unwrap()
+    }
+
+    async fn item(&self, who: &str) -> ApprovalItem {
+        let mut items = self.inbox(&self.person(who)).await;
+        items.pop().unwrap()
+    }
+
+    async fn inbox(&self, api: &Api) -> Vec<ApprovalItem> {
+        let answer = api.approvals.clone().inbox(InboxRequest::default()).await.unwrap();
+        answer.into_inner().items
+    }
+
+    async fn answers(&self, who: &Api, item: &ApprovalItem) -> Result<Response<Instance>, Status> {
+        let request = AnswerApprovalRequest {
+            instance: item.instance.clone(),
+            step: item.step,
+            group: item.group.clone(),
+            digest: item.digest.clone(),
+            approve: true,
+            reason: String::new(),
+        };
+        who.approvals.clone().answer(request).await
+    }
+
+    /// The answer is refused so, is counted, and changes nothing.
+    async fn refuses(&self, who: &Api, item: &ApprovalItem, wanted: &str) {
+        let (before, counted) = (self.item("carl").await, count(&self.governed, wanted).await);
+        let status = self.answers(who, item).await.unwrap_err();
+        assert_eq!(code(&status), wanted, "{status:?}");
+        assert!((count(&self.governed, wanted).await - counted - 1.0).abs() < 0.1);
+        assert_eq!(self.item("carl").await, before, "nothing has changed");
+        assert!(self.governed.lab.calls().is_empty());
+    }
+
+    async fn ends(self) -> Instance {
+        let desk = self.governed.person("dora", &["desk"]).unwrap();
+        let ended = desk.ended(&self.id, DEADLINE).await.unwrap();
+        self.governed.end().await.unwrap();
+        ended
+    }
+}
+
+#[tokio::test]
+async fn approving_ones_own_request() {
+    let asked = Asked::begin().await;
+    let item = asked.item("anna").await;
+    assert_eq!((item.not_yours.as_str(), item.started_by.as_str()), ("four-eyes", "person anna"));
+    asked.refuses(&asked.person("anna"), &item, "four-eyes").await;
+    asked.answers(&asked.person("bob"), &item).await.unwrap();
+    asked.answers(&asked.person("carl"), &item).await.unwrap();
+    assert!(asked.ends().await.error.is_none());
+}
+
+#[tokio::test]
+async fn approving_twice_under_two_names_of_one_person() {
+    let asked = Asked::begin().await;
+    let item = asked.item("bob").await;
+    asked.answers(&asked.person("bob"), &item).await.unwrap();
+    let item = asked.item("bobby").await;
+    assert_eq!((&item.approved_by[..], item.quorum), (&["person bob".to_owned()][..], 2));
+    asked.refuses(&asked.person("bobby"), &item, "four-eyes").await;
+    asked.refuses(&asked.person("bob"), &item, "four-eyes").await;
+    asked.answers(&asked.person("carl"), &item).await.unwrap();
+    assert!(asked.ends().await.error.is_none());
+}
+
+#[tokio::test]
+async fn answering_for_a_group_that_one_is_not_in() {
+    let asked = Asked::begin().await;
+    let item = asked.item("bob").await;
+    // The set knows nothing of her; her token tells of another group, and a service is no person.
+    let stranger = asked.governed.person("dora", &["desk"]).unwrap();
+    assert!(asked.inbox(&stranger).await.is_empty());
+    asked.refuses(&stranger, &item, "forbidden").await;
+    asked.refuses(&asked.governed.service("bob").unwrap(), &item, "forbidden").await;
+    // What the set says of somebody counts, whatever a token says.
+    let named = asked.governed.person("anna", &["managers"]).unwrap();
+    asked.refuses(&named, &item, "four-eyes").await;
+    let asks =
+        AnswerApprovalRequest { group: "board".to_owned(), ..AnswerApprovalRequest::default() };
+    let request = AnswerApprovalRequest {
+        instance: item.instance.clone(),
+        step: item.step,
+        digest: item.digest.clone(),
+        approve: true,
+        ..asks
+    };
+    let answer = asked.person("bob").approvals.clone().answer(request).await;
+    assert_eq!(code(&answer.unwrap_err()), "forbidden");
+    asked.governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn replaying_an_old_approval_after_what_it_was_about_has_changed() {
+    let asked = Asked::begin().await;
+    let old = asked.item("bob").await;
+    asked.answers(&asked.person("bob"), &old).await.unwrap();
+    // Another set counts: what was approved was approved under the old one.
+    let olga = asked.governed.person("olga", &["officers"]).unwrap();
+    let otto = asked.governed.person("otto", &["officers"]).unwrap();
+    let mut texts = texts(&format!("{RULES}{APPROVED}// another\n"));
+    texts.insert("entities.json".to_owned(), PEOPLE.to_owned());
+    let deployed = DeployPoliciesRequest { texts };
+    let deployed = olga.policies.clone().deploy(deployed).await.unwrap().into_inner();
+    activate(&otto, deployed.set.unwrap().version).await.unwrap();
+
+    let again = async || {
+        let items = asked.inbox(&asked.person("bob")).await;
+        Ok(items.into_iter().find(|item| item.digest != old.digest))
+    };
+    let new = eventually(DEADLINE, "it is asked again", again).await.unwrap();
+    assert!(new.approved_by.is_empty(), "what was approved is void");
+    asked.refuses(&asked.person("bob"), &old, "approval-changed").await;
+    asked.refuses(&asked.person("carl"), &old, "approval-changed").await;
+    asked.answers(&asked.person("bob"), &new).await.unwrap();
+    asked.answers(&asked.person("carl"), &new).await.unwrap();
+    assert!(asked.ends().await.error.is_none());
 }

@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("baton-core", &[]),
     ("baton-proto", &[]),
     ("baton-dsl", &["baton-core"]),
-    ("baton-policy", &[]),
+    ("baton-policy", &["baton-dsl"]),
     ("baton-server", &["baton-core", "baton-dsl", "baton-policy", "baton-proto"]),
     ("baton-cli", &["baton-core", "baton-dsl", "baton-policy", "baton-proto"]),
     ("baton-worker", &["baton-proto"]),

@@ -91,6 +91,27 @@ pub(crate) enum PolicyCommand {
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
+    /// Ask another set everything that was asked before, and see what it would have changed: it is exact, because all that a
+    /// policy saw is on record.
+    #[command(
+        after_help = "Examples:\n  baton policy backtest --policy policies/mine --since 30d\n  \
+        baton policy backtest --policy policies/mine -o json | jq .flips\n\n\
+        Exit status: 0; with --expect-same 1 when a verdict changes; 2 when it cannot be done."
+    )]
+    Backtest {
+        /// The folder of the set.
+        #[arg(long, value_name = "FOLDER")]
+        policy: PathBuf,
+        /// Only what was asked since: `90s`, `15m`, `2h`, `30d` ago, or a time as `2026-01-31T08:00:00Z`.
+        #[arg(long, value_name = "AGO|TIME", value_parser = parse_since, default_value = "30d")]
+        since: OffsetDateTime,
+        /// How many of the cases that change are listed.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        list: usize,
+        /// Exit with status 1 when a verdict changes.
+        #[arg(long)]
+        expect_same: bool,
+    },
     /// Check a set and store it in the engine; it counts when somebody activates it.
     #[command(after_help = "Examples:\n  baton policy deploy policies/packs\n  \
         baton policy deploy policies/packs -o json | jq .set.version")]
@@ -100,6 +121,9 @@ pub(crate) enum PolicyCommand {
         folder: PathBuf,
     },
     /// List the sets that are deployed, and who let which of them count from when.
+    #[command(
+        after_help = "Examples:\n  baton policy list\n  baton policy list -o json | jq .active"
+    )]
     List,
     /// Print the texts of a set: of the one that counts unless a version is named.
     #[command(after_help = "Examples:\n  baton policy show\n  \
@@ -124,11 +148,52 @@ pub(crate) enum PolicyCommand {
         reason: String,
     },
     /// Let the set count again that did before the present one.
+    #[command(after_help = "Examples:\n  baton policy rollback --reason 'nobody could pay'")]
     Rollback {
         /// Why, for people.
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+}
+
+/// A step of an instance, as the inbox names it.
+#[derive(Clone, Debug)]
+pub(crate) struct StepOf {
+    pub(crate) instance: String,
+    pub(crate) step: u32,
+}
+
+impl std::str::FromStr for StepOf {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (instance, step) = text.split_once('/').ok_or(Error::StepOf)?;
+        let step = step.parse().map_err(|_| Error::StepOf)?;
+        Ok(Self { instance: instance.to_owned(), step })
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClaimArguments {
+    /// As `inbox` names it.
+    #[arg(value_name = "INSTANCE/STEP")]
+    pub(crate) which: StepOf,
+    /// As whom, where several of your groups are asked.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) group: String,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AnswerArguments {
+    #[command(flatten)]
+    pub(crate) about: ClaimArguments,
+    /// Why; a refusal must say it.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
+    /// The digest that you have looked at: should it be about something else by now, you have answered nothing. What the
+    /// inbox shows now when not said.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) digest: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -217,6 +282,35 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// What you may approve, the most urgent first.
+    #[command(
+        after_help = "Examples:\n  baton inbox\n  baton inbox --group managers -o json | jq '.items[0].arguments'"
+    )]
+    Inbox {
+        /// Only what this group is asked.
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+        group: String,
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+    },
+    /// Let a step go out that the inbox shows.
+    #[command(
+        after_help = "Examples:\n  baton approve 01990000-0000-7000-8000-000000000000/3 --reason 'as agreed'"
+    )]
+    Approve(AnswerArguments),
+    /// Refuse a step that the inbox shows: it fails with an authorization error that says why.
+    #[command(
+        after_help = "Examples:\n  baton deny 01990000-0000-7000-8000-000000000000/3 --reason 'twice the usual price'"
+    )]
+    Deny(AnswerArguments),
+    /// Work on a step that the inbox shows, so that others leave it alone.
+    #[command(after_help = "Examples:\n  baton claim 01990000-0000-7000-8000-000000000000/3\n  \
+        baton claim 01990000-0000-7000-8000-000000000000/3 --group managers")]
+    Claim(ClaimArguments),
+    /// Leave a step to others again that you have claimed.
+    #[command(after_help = "Examples:\n  baton release 01990000-0000-7000-8000-000000000000/3")]
+    Release(ClaimArguments),
     /// List the workflows that are deployed, or print the source of one.
     #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \
         baton definitions sales/order:1.2.0")]
@@ -421,6 +515,8 @@ pub(crate) enum Error {
     Label,
     #[error("wanted a time ago such as 90s, 15m, 2h or 3d, or a time such as 2026-01-31T08:00:00Z")]
     Since,
+    #[error("wanted INSTANCE/STEP, as `baton inbox` prints it")]
+    StepOf,
     #[error("wanted a time such as 2027-01-01T00:00:00Z")]
     Time,
 }

@@ -3,6 +3,7 @@
 use std::{error::Error as _, time::Duration};
 
 use baton_proto::v1::{
+    approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
     definition_service_client::DefinitionServiceClient, engine_service_client::EngineServiceClient,
     event_service_client::EventServiceClient, policy_service_client::PolicyServiceClient,
     workflow_service_client::WorkflowServiceClient,
@@ -64,6 +65,10 @@ impl Interceptor for Caller {
 pub(crate) enum Error {
     #[error("{url:?} is not the address of an engine; wanted http://host:port or host:port")]
     Address { url: String },
+    #[error(
+        "{url} is another machine, and http would show your token to whoever listens in: reach it through something on this machine that speaks TLS to it"
+    )]
+    ClearToken { url: String },
     #[error("a token, or a name, has only printable ASCII characters")]
     Caller,
     #[error(
@@ -92,6 +97,12 @@ impl Client {
         {
             return Err(bad());
         }
+        let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_near = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if caller.token.is_some() && !is_near {
+            return Err(Error::ClearToken { url });
+        }
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(Duration::from_secs(20))
@@ -112,6 +123,16 @@ impl Client {
 
     pub(crate) fn definitions(&self) -> DefinitionServiceClient<Connection> {
         DefinitionServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn approvals(&self) -> ApprovalServiceClient<Connection> {
+        ApprovalServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<Connection> {
+        AuditServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
@@ -171,6 +192,7 @@ impl Error {
         match self {
             Self::Address { .. } => "bad-address",
             Self::Caller => "bad-caller",
+            Self::ClearToken { .. } => "clear-token",
             Self::Unreachable { .. } => "no-connection",
             Self::Lost { .. } => "connection-lost",
             Self::Refused { code, .. } | Self::Unavailable { code, .. } => code,

@@ -26,6 +26,11 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::StepScheduled(_)) => "step-scheduled",
         Some(Kind::StepJudged(_)) => "step-judged",
         Some(Kind::StepRemedied(_)) => "step-remedied",
+        Some(Kind::ApprovalAsked(_)) => "approval-asked",
+        Some(Kind::ApprovalClaimed(_)) => "approval-claimed",
+        Some(Kind::ApprovalAnswered(_)) => "approval-answered",
+        Some(Kind::ApprovalOverdue(_)) => "approval-overdue",
+        Some(Kind::ApprovalsVoided(_)) => "approvals-voided",
         Some(Kind::StepCompleted(_)) => "step-completed",
         Some(Kind::StepFailed(_)) => "step-failed",
         Some(Kind::StepCancelled(_)) => "step-cancelled",
@@ -118,9 +123,10 @@ fn tone(event: &HistoryEvent) -> Tone {
         "step-completed" | "instance-completed" | "event-taken" => Tone::Good,
         "step-failed" | "task-faulted" | "instance-faulted" => Tone::Bad,
         "step-cancelled" | "child-cancelled" | "instance-cancelled" | "instance-suspended"
-        | "retry-scheduled" | "error-caught" | "step-remedied" => Tone::Warn,
+        | "retry-scheduled" | "error-caught" | "step-remedied" | "approval-overdue"
+        | "approvals-voided" => Tone::Warn,
         "step-judged" => judged::tone(event_kind(event)),
-        "step-scheduled" | "child-started" => Tone::Busy,
+        "step-scheduled" | "child-started" | "approval-asked" => Tone::Busy,
         _ => Tone::Plain,
     }
 }
@@ -189,6 +195,22 @@ fn data(event: &HistoryEvent) -> Value {
             "remedy": e.remedy.as_ref().and_then(judged::remedy), "arguments": value(e.arguments.as_ref()),
             "complete": e.complete,
         }),
+        Kind::ApprovalAsked(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "group": e.group, "quorum": e.quorum,
+            "due": time(e.due_ms), "fallback": e.fallback.as_ref().and_then(judged::remedy),
+            "reason": shape::non_empty(&e.reason), "policy": e.policy, "digest": hex(&e.digest),
+        }),
+        Kind::ApprovalClaimed(e) => json!({
+            "activation": e.activation, "group": e.group, "by": shape::non_empty(&e.by),
+        }),
+        Kind::ApprovalAnswered(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "group": e.group, "by": e.by,
+            "approves": e.approves, "reason": shape::non_empty(&e.reason), "complete": e.complete,
+        }),
+        Kind::ApprovalOverdue(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "policy": e.policy, "complete": e.complete,
+        }),
+        Kind::ApprovalsVoided(e) => json!({ "activation": e.activation, "attempt": e.attempt }),
         Kind::StepCompleted(e) => json!({
             "activation": e.activation, "attempt": e.attempt, "output": value(e.output.as_ref()),
             "report": e.report.as_ref().map(report),

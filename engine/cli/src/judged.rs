@@ -31,7 +31,7 @@ pub(crate) fn remedy(remedy: &Remedy) -> Option<String> {
 pub(crate) fn wanted(wanted: &WantedRemedy) -> Value {
     json!({
         "remedy": wanted.remedy.as_ref().and_then(remedy), "policy": wanted.policy,
-        "quorum": wanted.quorum, "due": shape::non_empty(&wanted.due),
+        "quorum": wanted.quorum, "due_ms": wanted.due_ms,
         "reason": shape::non_empty(&wanted.reason),
         "fallback": wanted.fallback.as_ref().and_then(remedy),
     })

@@ -1,6 +1,7 @@
 //! `baton`: the command line, which knows a running engine only by its API.
 
 mod args;
+mod backtest;
 mod chart;
 mod client;
 mod definitions;
@@ -12,6 +13,7 @@ mod events;
 mod finding;
 mod follow;
 mod functions;
+mod inbox;
 mod input;
 mod instances;
 mod judged;
@@ -86,6 +88,11 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
             diagram::diagram(&file, short, &catalog, &output)
         }
         Command::Policy { command } => policy::policy(&command, client, &output).await,
+        Command::Inbox { group, limit } => inbox::list(&client()?, &group, limit, &output).await,
+        Command::Approve(answer) => inbox::answer(&client()?, &answer, true, &output).await,
+        Command::Deny(answer) => inbox::answer(&client()?, &answer, false, &output).await,
+        Command::Claim(about) => inbox::claim(&client()?, &about, false, &output).await,
+        Command::Release(about) => inbox::claim(&client()?, &about, true, &output).await,
         Command::Functions { command } => functions::functions(&client()?, command, &output).await,
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
         Command::Start(start) => start::start(&client()?, start, &output).await,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Format, PolicyCommand},
+    backtest::{self, Asked},
     client::{self, Client},
     error::{Error, Outcome},
     events::hex,
@@ -29,6 +30,10 @@ pub(crate) async fn policy(
     match command {
         PolicyCommand::Check { folder } => check(folder, output),
         PolicyCommand::Test { folder } => test(folder, output),
+        PolicyCommand::Backtest { policy, since, list, expect_same } => {
+            let asked = Asked { folder: policy, since: *since, list: *list };
+            backtest::backtest(&client()?, &asked, *expect_same, output).await
+        }
         PolicyCommand::Deploy { folder } => sets::deploy(&client()?, folder, output).await,
         PolicyCommand::List => sets::list(&client()?, output).await,
         PolicyCommand::Show { version } => sets::show(&client()?, *version, output).await,

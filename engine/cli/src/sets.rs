@@ -109,7 +109,12 @@ pub(crate) async fn show(client: &Client, version: u32, output: &Output) -> Resu
     }
     for (name, text) in &set.texts {
         output.line(&output.paint.apply(Tone::Dim, &format!("// {name}")))?;
-        output.line(text.trim_end())?;
+        // What is there is shown: nothing may hide itself from whoever looks it over.
+        let plain: String = text
+            .chars()
+            .map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
+            .collect();
+        output.line(plain.trim_end())?;
     }
     Ok(Outcome::Well)
 }

@@ -95,6 +95,9 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
             let left = times::span(timer.fire_at_ms - events::at_ms(event));
             Some(format!("{} waits {left}", event.task))
         }
+        Kind::ApprovalAsked(asked) => {
+            Some(format!("{} waits for people of {}", event.task, asked.group))
+        }
         Kind::InstanceSuspended(_) => Some("suspended".into()),
         Kind::ListenStarted(_) => Some(format!("{} listens", event.task)),
         Kind::ChildStarted(child) => {
@@ -103,6 +106,10 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
         Kind::InstanceStarted(_)
         | Kind::StepJudged(_)
         | Kind::StepRemedied(_)
+        | Kind::ApprovalClaimed(_)
+        | Kind::ApprovalAnswered(_)
+        | Kind::ApprovalOverdue(_)
+        | Kind::ApprovalsVoided(_)
         | Kind::TaskEntered(_)
         | Kind::TaskSkipped(_)
         | Kind::TaskCompleted(_)

@@ -57,6 +57,19 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
         Event::StepRemedied { activation, attempt: _, remedy, arguments, complete } => {
             guard::remedied(instance, *activation, remedy, arguments.as_ref(), *complete);
         }
+        Event::ApprovalAsked { activation, attempt: _, ask } => {
+            guard::asked(instance, *activation, ask, at);
+        }
+        Event::ApprovalClaimed { activation, group, by } => {
+            guard::claimed(instance, *activation, group, by.as_ref());
+        }
+        Event::ApprovalAnswered { activation, attempt: _, group, answer, approves, complete } => {
+            guard::answered(instance, *activation, group, answer, (*approves, *complete));
+        }
+        Event::ApprovalOverdue { activation, attempt: _, policy, complete } => {
+            guard::overdue(instance, *activation, policy, *complete);
+        }
+        Event::ApprovalsVoided { activation, attempt: _ } => guard::voided(instance, *activation),
         Event::StepCompleted { activation, attempt: _, output, report } => {
             instance.case.cost = instance.case.cost.saturating_add(report.cost);
             guard::done(instance, *activation);

@@ -9,6 +9,7 @@ use crate::{
     guard::{Carried, Judgement},
     id::{ActivationId, Attempt, TaskId},
     json::Json,
+    workflow::Hash,
 };
 
 /// What somebody asks of an instance.
@@ -28,6 +29,19 @@ pub enum Command {
     },
     /// Policies were asked whether the attempt may go out, and said this.
     Judge { activation: ActivationId, attempt: Attempt, judgement: Arc<Judgement> },
+    /// Somebody works on what the people of a group are asked about a step; `release`: nobody any more, whoever says it.
+    ClaimApproval { activation: ActivationId, group: Arc<str>, by: Arc<str>, release: bool },
+    /// This policy set counts: what another one wanted people asked about the step is void.
+    VoidApprovals { activation: ActivationId, set: Hash },
+    /// Somebody of a group approves what this is the digest of, or does not.
+    AnswerApproval {
+        activation: ActivationId,
+        group: Arc<str>,
+        digest: Hash,
+        by: Arc<str>,
+        approves: bool,
+        reason: Arc<str>,
+    },
     /// The time has come that an effect [`crate::Effect::SetTimer`] asked to be told of.
     FireTimer { activation: ActivationId, timer: Timer },
     /// End it; the reason is for people.
@@ -86,6 +100,12 @@ pub enum Rejection {
     NotAwaited,
     /// It has taken this event before.
     EventTaken,
+    /// Who started the instance does not answer what is asked about it, and nobody answers twice.
+    FourEyes,
+    /// Somebody else works on it.
+    Claimed,
+    /// It is about something else by now.
+    ApprovalChanged,
 }
 
 impl Rejection {
@@ -105,6 +125,9 @@ impl Rejection {
             Self::Idle => "idle",
             Self::NotAwaited => "not-awaited",
             Self::EventTaken => "event-taken",
+            Self::FourEyes => "four-eyes",
+            Self::Claimed => "claimed",
+            Self::ApprovalChanged => "approval-changed",
         }
     }
 }
@@ -125,6 +148,11 @@ impl fmt::Display for Rejection {
             Self::Idle => "there is nothing to go on with",
             Self::NotAwaited => "nothing waits for this",
             Self::EventTaken => "the instance has taken this event before",
+            Self::FourEyes => {
+                "who started the instance does not answer what is asked about it, and nobody answers twice"
+            }
+            Self::Claimed => "somebody else works on it",
+            Self::ApprovalChanged => "it is about something else by now",
         })
     }
 }

@@ -3,6 +3,7 @@
 //! A decision first looks whether it may refuse, and only then records: each event is applied as it is recorded, so
 //! that the next one is decided on what is then true. All that expressions say goes into the events.
 
+mod approve;
 mod compensate;
 mod enter;
 mod events;
@@ -17,6 +18,7 @@ use self::enter::Entry;
 pub use self::events::child_cancelled;
 use crate::{
     apply::apply,
+    approval::Answer,
     command::{Command, Rejection, Timer},
     error::Error,
     evaluate::{Evaluator, Scope},
@@ -72,6 +74,9 @@ pub fn decide(
         | Command::CompleteStep { .. }
         | Command::FailStep { .. }
         | Command::Judge { .. }
+        | Command::ClaimApproval { .. }
+        | Command::AnswerApproval { .. }
+        | Command::VoidApprovals { .. }
         | Command::FireTimer { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }
@@ -99,6 +104,21 @@ pub fn decide(
         Command::Judge { activation, attempt, judgement } => {
             guard::expect_unjudged(decision.instance, activation, attempt)?;
             decision.judge(activation, attempt, &judgement);
+        }
+        Command::ClaimApproval { activation, group, by, release } => {
+            approve::expect_claimable(decision.instance, activation, &group, &by, release)?;
+            let by = (!release).then_some(by);
+            decision.record(Event::ApprovalClaimed { activation, group, by });
+        }
+        Command::VoidApprovals { activation, set } => {
+            let attempt = approve::expect_asked_by_another(decision.instance, activation, set)?;
+            decision.record(Event::ApprovalsVoided { activation, attempt });
+        }
+        Command::AnswerApproval { activation, group, digest, by, approves, reason } => {
+            let attempt =
+                approve::expect_answerable(decision.instance, activation, &group, digest, &by)?;
+            let answer = Answer { by, reason, at: now };
+            decision.answer_approval(activation, attempt, &group, answer, approves);
         }
         Command::FireTimer { activation, timer } => {
             expect_timer(decision.instance, activation, timer, now)?;
@@ -302,6 +322,7 @@ impl<'a> Decision<'a> {
     fn fire(&mut self, id: ActivationId, timer: Timer) {
         match timer {
             Timer::Deadline => self.fault(id, Error::timeout().at(&self.task(id).pointer)),
+            Timer::Due if self.instance.guarded_step(id).is_some() => self.approvals_overdue(id),
             Timer::Due => {
                 let step = self.activation(id).phase.step();
                 let is_guarded = step.is_some_and(|step| step.guard.is_some());
@@ -373,6 +394,8 @@ fn size(event: &Event) -> usize {
         Event::StepScheduled { arguments, facts, .. } => value(arguments) + value(facts),
         Event::StepJudged { judgement, .. } => judgement.question.len(),
         Event::StepRemedied { arguments, .. } => value(arguments),
+        Event::ApprovalAsked { ask, .. } => ask.reason.as_ref().map_or(0, |reason| reason.len()),
+        Event::ApprovalAnswered { answer, .. } => answer.by.len() + answer.reason.len(),
         Event::TimerFired { output, .. } => value(output),
         Event::StepCompleted { output, .. } | Event::InstanceCompleted { output } => output.len(),
         Event::LoopStarted { items, .. } | Event::MapStarted { items, .. } => {
@@ -409,6 +432,9 @@ fn size(event: &Event) -> usize {
             Err(error) => error.bytes(),
         },
         Event::TaskSkipped { .. }
+        | Event::ApprovalClaimed { .. }
+        | Event::ApprovalOverdue { .. }
+        | Event::ApprovalsVoided { .. }
         | Event::StepCancelled { .. }
         | Event::TimerStarted { .. }
         | Event::LoopIterated { .. }

@@ -44,11 +44,17 @@ pub enum Effect {
 pub fn effect(event: &Event) -> Option<Effect> {
     match event {
         Event::StepScheduled { activation, attempt, guarded: true, .. }
+        | Event::ApprovalAnswered { activation, attempt, complete: true, .. }
+        | Event::ApprovalOverdue { activation, attempt, complete: true, .. }
+        | Event::ApprovalsVoided { activation, attempt }
         | Event::StepRemedied { activation, attempt, complete: true, .. } => {
             Some(Effect::AskPolicies { activation: *activation, attempt: *attempt })
         }
         Event::StepScheduled { activation, attempt, guarded: false, .. } => {
             Some(Effect::DispatchStep { activation: *activation, attempt: *attempt })
+        }
+        Event::ApprovalAsked { activation, ask, .. } => {
+            ask.due.map(|at| Effect::SetTimer { activation: *activation, timer: Timer::Due, at })
         }
         Event::StepJudged { activation, attempt, judgement } => (judgement.verdict
             == Verdict::Allow)
@@ -82,6 +88,9 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::InstanceCancelled { .. } => Some(Effect::End),
         Event::InstanceStarted(_)
         | Event::StepRemedied { complete: false, .. }
+        | Event::ApprovalAnswered { complete: false, .. }
+        | Event::ApprovalClaimed { .. }
+        | Event::ApprovalOverdue { complete: false, .. }
         | Event::CompensationKept { .. }
         | Event::CompensationStarted { .. }
         | Event::CompensationFailed { .. }
@@ -113,11 +122,19 @@ pub fn pending(instance: &Instance) -> Vec<Effect> {
         effects.push(Effect::Continue);
     }
     for (id, activation) in &instance.activations {
-        for timer in [Timer::Deadline, Timer::Due] {
-            if let Some(at) = activation.timer(timer) {
-                effects.push(Effect::SetTimer { activation: *id, timer, at });
-            }
-        }
+        let asked = activation.guarded_step().and_then(|step| step.guard.as_deref());
+        let deadline = activation.timer(Timer::Deadline).map(|at| (Timer::Deadline, at));
+        // People may be asked several things, each with a fallback in its time.
+        let dues = match asked {
+            Some(guard) => guard.dues(),
+            None => activation.timer(Timer::Due).into_iter().collect(),
+        };
+        let dues = dues.into_iter().map(|at| (Timer::Due, at));
+        effects.extend(deadline.into_iter().chain(dues).map(|(timer, at)| Effect::SetTimer {
+            activation: *id,
+            timer,
+            at,
+        }));
     }
     for (id, step) in instance.open_steps() {
         effects.push(Effect::DispatchStep { activation: id, attempt: step.attempt });

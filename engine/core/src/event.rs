@@ -3,6 +3,7 @@
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use crate::{
+    approval::{Answer, Ask},
     error::Error,
     guard::{Carried, Judgement, Remedy},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
@@ -56,6 +57,23 @@ pub enum Event {
         arguments: Option<Json>,
         complete: bool,
     },
+    /// A policy wants people to approve the attempt. What was asked about another digest is void.
+    ApprovalAsked { activation: ActivationId, attempt: Attempt, ask: Arc<Ask> },
+    /// Somebody works on what a group is asked, or nobody any more.
+    ApprovalClaimed { activation: ActivationId, group: Arc<str>, by: Option<Arc<str>> },
+    /// Somebody has approved it or not. `complete`: enough have, and policies are to be asked again.
+    ApprovalAnswered {
+        activation: ActivationId,
+        attempt: Attempt,
+        group: Arc<str>,
+        answer: Answer,
+        approves: bool,
+        complete: bool,
+    },
+    /// Not enough have answered in time, and the fallback comes. `complete`: with those who now count, too, enough have.
+    ApprovalOverdue { activation: ActivationId, attempt: Attempt, policy: Arc<str>, complete: bool },
+    /// Another policy set counts than the one that wanted people asked: all of it is void, and policies are to be asked again.
+    ApprovalsVoided { activation: ActivationId, attempt: Attempt },
     /// A worker has done the step.
     StepCompleted { activation: ActivationId, attempt: Attempt, output: Json, report: Report },
     /// A worker could not do the step; without `retry_at` its task faults.

@@ -1,8 +1,18 @@
 //! What stands between a step and its worker: what policies say of it, and what lifts a denial.
 
-use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
-use crate::{json::Json, workflow::Hash};
+use crate::{
+    approval::{Answer, Asking},
+    id::{Duration, Timestamp},
+    json::Json,
+    workflow::Hash,
+};
 
 /// What policies have said of an attempt. It holds all that they were asked, so that it can be asked again at any time.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +31,8 @@ pub struct Judgement {
     pub function: Arc<str>,
     /// Classes of the data that the step is given: they flow into the case when it goes out.
     pub classes: Vec<Arc<str>>,
+    /// Of function, arguments and set: what an approval that it wants is for.
+    pub digest: Hash,
 }
 
 /// What a step may do.
@@ -43,8 +55,8 @@ pub struct Wanted {
     pub policy: Arc<str>,
     /// So many different people, where people are asked.
     pub quorum: u32,
-    /// By when, as an ISO 8601 duration.
-    pub due: Option<Arc<str>>,
+    /// After how long the fallback comes.
+    pub due: Option<Duration>,
     /// For people.
     pub reason: Option<Arc<str>>,
     /// What is done when nobody answers in time.
@@ -95,8 +107,76 @@ pub struct Guard {
     pub standing: Standing,
     /// What has been done for it, also for earlier attempts.
     pub remedies: BTreeSet<Remedy>,
+    /// What people are asked about it, also about earlier attempts. Boxed, because it is rare.
+    pub people: Option<Box<People>>,
     /// `department.function`, once it was allowed to go out.
     pub function: Option<Arc<str>>,
+}
+
+/// What people are asked about one digest, and have answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct People {
+    /// By the id of the policy that wants it.
+    pub asked: BTreeMap<Arc<str>, Asking>,
+    /// Those who have approved, by group.
+    pub answers: BTreeMap<Arc<str>, Vec<Answer>>,
+    /// Who works on what a group is asked; others leave it alone.
+    pub claims: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl People {
+    /// Whether enough have approved what a policy wants of a group; once its fallback has come, answers of the group that is
+    /// named there count, too.
+    pub fn are_enough(&self, policy: &str, group: &str, quorum: u32) -> bool {
+        let count = |group: &str| self.answers.get(group).map_or(0, Vec::len);
+        let stand_in = self.asked.get(policy).and_then(Asking::stand_in);
+        let stand_in = stand_in.filter(|other| ***other != *group).map_or(0, |other| count(other));
+        count(group) + stand_in >= quorum as usize
+    }
+
+    /// What has not enough answers.
+    pub fn open(&self) -> impl Iterator<Item = &Asking> {
+        self.asked.values().filter(|asking| {
+            !self.are_enough(&asking.ask.policy, &asking.ask.group, asking.ask.quorum)
+        })
+    }
+
+    /// Groups whose answers are still wanted.
+    pub fn groups(&self) -> BTreeSet<&Arc<str>> {
+        self.asked
+            .values()
+            .filter(|asking| {
+                !self.are_enough(&asking.ask.policy, &asking.ask.group, asking.ask.quorum)
+            })
+            .flat_map(|asking| [Some(&asking.ask.group), asking.stand_in()])
+            .flatten()
+            .collect()
+    }
+
+    /// What they are asked about.
+    pub fn digest(&self) -> Option<Hash> {
+        self.asked.values().next().map(|asking| asking.ask.digest)
+    }
+}
+
+impl Guard {
+    /// People whose answers are still wanted.
+    pub fn waits_for(&self) -> Option<&People> {
+        let held = self.standing == Standing::Held;
+        self.people.as_deref().filter(|people| held && people.open().next().is_some())
+    }
+
+    /// Whether enough have approved exactly this.
+    pub fn has_approved(&self, policy: &str, group: &str, quorum: u32, digest: Hash) -> bool {
+        let people = self.people.as_deref().filter(|people| people.digest() == Some(digest));
+        people.is_some_and(|people| people.are_enough(policy, group, quorum))
+    }
+
+    /// When fallbacks come.
+    pub fn dues(&self) -> BTreeSet<Timestamp> {
+        let open = self.waits_for().into_iter().flat_map(People::open);
+        open.filter(|asking| !asking.overdue).filter_map(|asking| asking.ask.due).collect()
+    }
 }
 
 /// Where a guarded attempt stands.

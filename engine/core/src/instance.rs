@@ -415,6 +415,8 @@ impl Activation {
     pub fn timer(&self, timer: Timer) -> Option<Timestamp> {
         match timer {
             Timer::Deadline => self.deadline,
+            // A step that is answered or refused waits for nothing.
+            Timer::Due if self.ready.is_some() && self.phase.step().is_some() => None,
             Timer::Due => self.phase.due(),
         }
     }
@@ -457,10 +459,12 @@ impl Phase {
         self.failed_try()?.caught.as_ref()
     }
 
-    /// When a `wait`, the next attempt of a step or the next try is due.
+    /// When a `wait`, the next attempt of a step, the fallback of what people are asked about it, or the next try is due.
     pub fn due(&self) -> Option<Timestamp> {
         match self {
-            Self::Step(step) => step.retry_at,
+            Self::Step(step) => {
+                step.retry_at.or_else(|| step.guard.as_ref()?.dues().first().copied())
+            }
             Self::Timer(at) => Some(*at),
             Self::Try(failed) => failed.retry_at,
             Self::Plain

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 pub mod apply;
+pub mod approval;
 pub mod command;
 pub mod decide;
 pub mod effect;

@@ -156,6 +156,14 @@ pub fn duration(node: &Node) -> Result<Duration, String> {
     found.map_err(|error| error.to_string())
 }
 
+/// An ISO 8601 duration.
+///
+/// # Errors
+/// Says what was wanted.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
 /// Parsers recurse on what the author wrote, so they get a stack that is deep enough for the worst of it.
 fn work(
     compile: impl FnOnce() -> (Vec<Diagnostic>, Option<Compiled>) + Send,

@@ -268,6 +268,12 @@ fn wanted(policy: &Policy, id: &str) -> Result<Option<Wanted>, (&'static str, St
         );
         return Err(("remedy-without-fallback", what));
     }
+    if let Some(Remedy::Mask(_) | Remedy::Wait(_)) = &fallback {
+        let what = "a @fallback is who answers instead, who is told, or who looks at it afterwards";
+        return Err(invalid(what.into()));
+    }
+    let due = policy.annotation("due").map(baton_dsl::parse_duration).transpose();
+    let due = due.map_err(|error| invalid(format!("@due: {error}")))?;
     if fallback.as_ref() == Some(&remedy) {
         return Err(invalid("a @fallback is something else than its @remedy".into()));
     }
@@ -283,6 +289,7 @@ fn wanted(policy: &Policy, id: &str) -> Result<Option<Wanted>, (&'static str, St
         policy: id.to_owned(),
         quorum,
         due: policy.annotation("due").map(ToOwned::to_owned),
+        due_ms: due.map(|due| due.0),
         reason: policy.annotation("reason").map(ToOwned::to_owned),
         fallback,
     }))

@@ -23,6 +23,7 @@
 //! assert_eq!(set.decide(&question).verdict, Verdict::Allow);
 //! ```
 
+pub mod backtest;
 pub mod cases;
 mod check;
 pub mod finding;

@@ -47,3 +47,6 @@ pub(crate) const FOLDERS_DEPTH_MAX: usize = 8;
 
 /// Bytes of the facts of a decision that is kept.
 pub(crate) const KEPT_FACTS_BYTES_MAX: usize = 512;
+
+/// Names of one person, each the same as the next.
+pub(crate) const NAMES_MAX: usize = 8;

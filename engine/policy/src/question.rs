@@ -345,10 +345,11 @@ enum Kind {
     Text,
     Texts,
     Person,
+    Group,
 }
 
 /// As the schema has them; `tests/findings.rs` compares.
-const FACTS: [(&str, Kind); 20] = [
+const FACTS: [(&str, Kind); 21] = [
     ("amount", Kind::Number),
     ("customer", Kind::Text),
     ("evidence", Kind::Texts),
@@ -369,6 +370,7 @@ const FACTS: [(&str, Kind); 20] = [
     ("escalated", Kind::Texts),
     ("open", Kind::Texts),
     ("author", Kind::Person),
+    ("group", Kind::Group),
 ];
 
 impl Kind {
@@ -380,7 +382,7 @@ impl Kind {
     fn fits(self, value: &Value) -> bool {
         match self {
             Self::Number => value.is_i64(),
-            Self::Text => value.is_string(),
+            Self::Text | Self::Group => value.is_string(),
             Self::Texts => value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string)),
             Self::Person => {
                 let members = value.as_object().filter(|members| members.len() == 1);
@@ -396,6 +398,7 @@ impl Kind {
             Self::Text => "a text",
             Self::Texts => "an array of texts",
             Self::Person => "{person: ID}",
+            Self::Group => "the name of a group",
         }
     }
 
@@ -403,6 +406,10 @@ impl Kind {
         match self {
             Self::Number => value.as_i64().map(RestrictedExpression::new_long),
             Self::Text => value.as_str().map(text),
+            Self::Group => {
+                let group = value.as_str()?;
+                Some(RestrictedExpression::new_entity_uid(uid("Group", group)))
+            }
             Self::Texts => {
                 let texts = value.as_array()?.iter().map(|value| value.as_str().map(text));
                 Some(RestrictedExpression::new_set(texts.collect::<Option<Vec<_>>>()?))

@@ -33,6 +33,9 @@ pub struct Wanted {
     /// `@due`: an ISO 8601 duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
+    /// The same in milliseconds.
+    #[serde(skip)]
+    pub due_ms: Option<u64>,
     /// `@reason`: for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -1,12 +1,15 @@
 //! A set: its texts, checked and ready to be asked.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cedar_policy::{Authorizer, Entities, Entity, EntityUid, Policy, PolicyId, Request, Schema};
+use cedar_policy::{
+    Authorizer, Entities, Entity, EntityUid, EvalResult, Policy, PolicyId, Request, Schema,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -14,7 +17,7 @@ use crate::{
     check,
     finding::{Finding, Severity},
     limits,
-    question::{Action, Principal, Question, Resource},
+    question::{Action, Principal, Question, Resource, uid},
     remedy::Wanted,
     shard::{Shard, Shards},
 };
@@ -58,7 +61,8 @@ impl Read {
         let facts = shard.facts_of(question);
         let (principal, resource) = (question.principal.clone(), question.resource.clone());
         let read = Self { principal, action: question.action, resource, facts };
-        (read.facts.len() <= limits::KEPT_FACTS_BYTES_MAX).then_some(read)
+        (question.action == Action::Dispatch && read.facts.len() <= limits::KEPT_FACTS_BYTES_MAX)
+            .then_some(read)
     }
 }
 
@@ -108,6 +112,21 @@ impl Set {
     /// Policies that stand in the set, in no order.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.shards.policies()
+    }
+
+    /// The name under which a person's answers count: another one where the set says `sameAs`.
+    pub fn person<'p>(&self, name: &'p str) -> Cow<'p, str> {
+        let mut found = Cow::Borrowed(name);
+        for _ in 0..limits::NAMES_MAX {
+            let known = self.known.get(&uid("Person", &found));
+            match known.and_then(|person| person.attr("sameAs")) {
+                Some(Ok(EvalResult::EntityUid(same))) => {
+                    found = Cow::Owned(same.id().unescaped().to_owned());
+                }
+                Some(_) | None => break,
+            }
+        }
+        found
     }
 
     /// Never fails: whatever goes wrong denies.
@@ -200,6 +219,10 @@ impl Set {
         all.extend(own.into_iter().chain(resource.entity()).map(|entity| (entity.uid(), entity)));
         let entities = Entities::from_entities(all.into_values(), None);
         let entities = Arc::new(entities.map_err(|error| error.to_string())?);
+        // Callers and instances are too many to be kept.
+        if question.action != Action::Dispatch {
+            return Ok(entities);
+        }
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         if pairs.len() >= limits::PAIRS_MAX {
             pairs.clear();

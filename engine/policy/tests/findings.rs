@@ -195,10 +195,10 @@ fn each_fact_of_the_schema_can_be_told() {
         baton_policy::SCHEMA.split("type Facts = {").nth(1).unwrap().split("};").next().unwrap();
     let facts = facts.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
     let mut told = 0;
-    for (name, kind) in facts.chain([("author", "Person")]) {
+    for (name, kind) in facts.chain([("author", "Person"), ("group", "Group")]) {
         let value = match kind {
             "Long" => "1",
-            "String" => "\"a\"",
+            "String" | "Group" => "\"a\"",
             "Set<String>" => "[\"a\"]",
             "Person" => "{\"person\":\"a\"}",
             other => panic!("{name} is a {other}"),
@@ -210,7 +210,7 @@ fn each_fact_of_the_schema_can_be_told() {
         );
         told += 1;
     }
-    assert_eq!(told, 20);
+    assert_eq!(told, 21);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The gRPC API: checks what comes in, asks the owner, shows what it answers.
 
 mod access;
+mod approvals;
+mod audit;
 pub mod coded;
 mod definitions;
 mod engine;

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    time::Instant,
 };
 
 use async_nats::jetstream::kv::Store;
@@ -35,7 +36,17 @@ pub fn place(class: &str) -> usize {
 #[derive(Clone)]
 pub struct Effects {
     store: Store,
-    known: Arc<RwLock<HashMap<String, &'static str>>>,
+    known: Arc<RwLock<HashMap<String, Known>>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Since when workers could announce themselves.
+    since: Arc<RwLock<Instant>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    class: &'static str,
+    /// Else it is put again when the function is announced again.
+    stored: bool,
 }
 
 impl Effects {
@@ -43,7 +54,8 @@ impl Effects {
     /// When the bucket cannot be made or read.
     pub async fn open(broker: &Broker) -> Result<Self, broker::Error> {
         let store = broker.bucket(broker::EFFECTS_BUCKET, std::time::Duration::ZERO).await?;
-        let effects = Self { store, known: Arc::default() };
+        let (known, turn) = (Arc::default(), Arc::default());
+        let effects = Self { store, known, turn, since: Arc::new(RwLock::new(Instant::now())) };
         effects.load().await.map_err(|reason| broker::Error::Prepare {
             what: "the classes of functions' effects".into(),
             reason,
@@ -53,37 +65,69 @@ impl Effects {
 
     /// `read`, `write` or `irreversible`.
     pub fn of(&self, function: &Function) -> &'static str {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&function.to_string()).copied().unwrap_or(WORST)
+        self.get(&function.to_string()).map_or(WORST, |known| known.class)
     }
 
-    /// The workers of a department offer the function with this effect.
-    pub async fn announced(&self, department: &str, function: &str, class: &'static str) {
+    /// A worker has announced the function; `worst` is what the live ones say of it.
+    pub async fn announced(
+        &self,
+        department: &str,
+        function: &str,
+        worst: impl Fn() -> &'static str,
+    ) {
         let name = format!("{department}.{function}");
-        {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            let before = known.get(&name).copied();
-            if before == Some(class) || (before.is_none() && class == WORST) {
-                return;
-            }
-            if known.len() >= limits::EFFECTS_MAX && before.is_none() {
-                return;
-            }
-            if place(class) > place(before.unwrap_or(WORST)) {
-                // What is worse counts at once, stored or not.
-                known.insert(name.clone(), class);
-            } else if let Some(before) = before {
-                tracing::warn!(name, before, class, "A function is said to do less than before");
-            }
+        // One at a time, so that what is stored last is what counts.
+        let _turn = self.turn.lock().await;
+        let class = worst();
+        let before = self.get(&name);
+        let counts = before.map_or(WORST, |known| known.class);
+        if place(class) < place(counts) && self.since().elapsed() < limits::ANNOUNCE_EVERY * 3 {
+            // Others may not have announced themselves yet, and one of them may do worse. It will announce itself again.
+            return;
+        }
+        let settled = before.map_or(class == WORST, |known| known.class == class && known.stored);
+        if settled || (before.is_none() && self.count() >= limits::EFFECTS_MAX) {
+            return;
+        }
+        if place(class) < place(counts) && before.is_some() {
+            tracing::warn!(
+                name,
+                before = counts,
+                class,
+                "A function is said to do less than before"
+            );
+        }
+        if place(class) > place(counts) {
+            // What is worse counts at once, stored or not.
+            self.set(&name, Known { class, stored: false });
         }
         // What is milder counts when it is stored: another engine, and this one after a crash, must say the same.
         match self.store.put(&name, class.into()).await {
-            Ok(_) => {
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                known.insert(name, class);
-            }
+            Ok(_) => self.set(&name, Known { class, stored: true }),
             Err(error) => tracing::warn!(%error, name, "The effect of a function is not stored"),
         }
+    }
+
+    /// The broker was away: workers announce themselves anew.
+    pub fn begin_anew(&self) {
+        *self.since.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn since(&self) -> Instant {
+        *self.since.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, name: &str) -> Option<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    fn set(&self, name: &str, known: Known) {
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.to_owned(), known);
+    }
+
+    fn count(&self) -> usize {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     async fn load(&self) -> Result<(), String> {
@@ -94,7 +138,7 @@ impl Effects {
             let stored = value.as_deref();
             if let Some(class) = CLASSES.into_iter().find(|class| stored == Some(class.as_bytes()))
             {
-                self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key, class);
+                self.set(&key, Known { class, stored: true });
             }
         }
         Ok(())

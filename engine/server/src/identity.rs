@@ -9,9 +9,10 @@ use std::{
 use baton_policy::question::Principal;
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
-    jwk::{AlgorithmParameters, JwkSet},
+    jwk::{Jwk, JwkSet},
 };
 use serde::Deserialize;
+use serde_json::Value;
 use tonic::metadata::MetadataMap;
 
 use crate::{error::Refusal, limits};
@@ -111,8 +112,8 @@ impl Tokens {
         let claims = decode::<Claims>(token, &key, &validation);
         let Claims { sub, groups, baton_kind } =
             claims.map_err(|error| format!("the token does not count: {error}"))?.claims;
-        let named = (1..=limits::PRINCIPAL_BYTES_MAX).contains(&sub.len());
-        if !named || groups.len() > limits::GROUPS_MAX {
+        let plain = groups.len() <= limits::GROUPS_MAX && groups.iter().all(|name| is_name(name));
+        if !is_name(&sub) || !plain {
             return Err("the token names nobody, or too many groups".into());
         }
         match baton_kind.as_deref() {
@@ -122,12 +123,18 @@ impl Tokens {
         }
     }
 
-    /// Looks into the file again for a key that it may have got meanwhile.
+    /// Looks into the file again now and then: a key may have come, or may have been taken out.
     fn key(&self, kid: &str) -> Option<DecodingKey> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.set.find(kid).is_none() && keys.read_at.elapsed() > limits::KEYS_AGAIN {
+        let known_for = keys.read_at.elapsed();
+        let unknown = keys.set.find(kid).is_none() && known_for > limits::KEYS_AGAIN;
+        if unknown || known_for > limits::KEYS_BELIEVED {
             match read(&self.file) {
                 Ok(set) => keys.set = set,
+                Err(error @ Error::Keys(_)) => {
+                    tracing::error!(%error, "No key of callers is left: nobody is believed");
+                    keys.set = JwkSet { keys: Vec::new() };
+                }
                 Err(error) => tracing::error!(%error, "The keys of callers cannot be read again"),
             }
             keys.read_at = Instant::now();
@@ -136,20 +143,28 @@ impl Tokens {
     }
 }
 
+/// It is shown to people and stands in logs: what looks like another name, or like more than a name, is none.
+fn is_name(text: &str) -> bool {
+    (1..=limits::PRINCIPAL_BYTES_MAX).contains(&text.len())
+        && text.trim() == text
+        && !text.chars().any(char::is_control)
+}
+
 fn read(file: &Path) -> Result<JwkSet, Error> {
     let text = std::fs::read_to_string(file)
         .map_err(|source| Error::Read { file: file.to_owned(), source })?;
-    let set: JwkSet = serde_json::from_str(&text)
-        .map_err(|source| Error::Parse { file: file.to_owned(), source })?;
-    let public = |key: &jsonwebtoken::jwk::Jwk| {
-        key.common.key_id.is_some()
-            && !matches!(key.algorithm, AlgorithmParameters::OctetKey(_))
-            && DecodingKey::from_jwk(key).is_ok()
-    };
-    if set.keys.is_empty() || !set.keys.iter().all(public) {
+    let parse = |source| Error::Parse { file: file.to_owned(), source };
+    let all: Value = serde_json::from_str(&text).map_err(parse)?;
+    let all = all["keys"].as_array().cloned().unwrap_or_default();
+    // The private half of a key, or a shared secret, has no business here.
+    if all.iter().any(|key| key.get("d").is_some() || key["kty"] == "oct") {
         return Err(Error::Keys(file.to_owned()));
     }
-    Ok(set)
+    // Providers publish keys for other purposes, too.
+    let keys = all.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    let usable = |key: &Jwk| key.common.key_id.is_some() && DecodingKey::from_jwk(key).is_ok();
+    let set = JwkSet { keys: keys.filter(usable).collect() };
+    if set.keys.is_empty() { Err(Error::Keys(file.to_owned())) } else { Ok(set) }
 }
 
 impl Identity {
@@ -161,7 +176,7 @@ impl Identity {
         match self {
             Self::Development => {
                 let person = text(AS).unwrap_or(DEVELOPER);
-                if !(1..=limits::PRINCIPAL_BYTES_MAX).contains(&person.len()) {
+                if !is_name(person) {
                     return Err(unknown("baton-as names nobody"));
                 }
                 Ok(Principal::Person { person: person.to_owned(), groups: Vec::new() })
@@ -184,8 +199,8 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{EncodingKey, Header, encode, jwk::Jwk};
-    use serde_json::{Value, json};
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::json;
 
     use super::*;
 
@@ -267,6 +282,9 @@ mod tests {
             (json!({ "iss": "https://elsewhere.example" }), "InvalidIssuer"),
             (json!({ "aud": "another" }), "InvalidAudience"),
             (json!({ "sub": "" }), "nobody"),
+            (json!({ "sub": "alice\n" }), "nobody"),
+            (json!({ "sub": "al\u{1b}[2Kice" }), "nobody"),
+            (json!({ "groups": ["finance", " "] }), "nobody"),
             (json!({ "baton_kind": "root" }), "neither"),
         ] {
             authority.refuses(&authority.token("one", &claims(&changes)), why);
@@ -297,6 +315,8 @@ mod tests {
         for keys in [
             json!({ "keys": [] }),
             json!({ "keys": [{ "kty": "oct", "kid": "one", "k": "c2VjcmV0" }] }),
+            json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "one", "x": "AA", "d": "AA" }] }),
+            json!({ "keys": [{ "kty": "new", "kid": "one" }] }),
         ] {
             std::fs::write(&file, keys.to_string()).unwrap();
             assert!(matches!(Tokens::open(&file, ISSUER, "baton"), Err(Error::Keys(_))), "{keys}");

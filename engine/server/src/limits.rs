@@ -312,3 +312,30 @@ pub const REASON_TEXT_BYTES_MAX: usize = 256;
 
 /// Steps about which policies are asked before an owner does something else.
 pub const JUDGED_AT_ONCE: usize = 1_000;
+
+/// How far apart two deadlines must be for the earlier one to be more urgent, in milliseconds.
+pub const URGENCY_MS: i64 = 15 * 60 * 1_000;
+
+/// Policy sets that are kept.
+pub const POLICY_SETS_MAX: usize = 1_000;
+
+/// How long a policy set is kept ready after it has counted: for whoever asks about a little earlier.
+pub const POLICIES_KEPT: Duration = Duration::from_secs(600);
+
+/// How long the keys of callers are believed without looking at the file again: one may have been taken out.
+pub const KEYS_BELIEVED: Duration = Duration::from_secs(60);
+
+/// Bytes of what a worker calls its build.
+pub const BUILD_BYTES_MAX: usize = 256;
+
+/// Commits that are read at the same time for what is on record.
+pub const AUDIT_READS: usize = 32;
+
+/// Decisions that go out in one message.
+pub const DECISIONS_TOGETHER: usize = 500;
+
+/// Instances of which is remembered whether a caller may export them.
+pub const AUDIT_KNOWN: usize = 100_000;
+
+/// How often the policy sets are read again although nothing seems to have changed: a copy of the bucket may lag behind.
+pub const POLICIES_READ_AGAIN: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@ use std::{error::Error as _, fs, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use baton_policy::Set;
 use baton_proto::v1::{
+    approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
     definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
     event_service_server::EventServiceServer, policy_service_server::PolicyServiceServer,
     workflow_service_server::WorkflowServiceServer,
@@ -303,6 +304,8 @@ async fn serve_api(
         .add_service(Coded::new(workflows, &engine))
         .add_service(Coded::new(EventServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(policies, &engine))
+        .add_service(Coded::new(ApprovalServiceServer::new(api.clone()), &engine))
+        .add_service(Coded::new(AuditServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(EngineServiceServer::new(api), &engine))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

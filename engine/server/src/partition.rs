@@ -5,6 +5,7 @@ pub mod beside;
 mod decisions;
 mod family;
 mod giving;
+pub mod inbox;
 mod intake;
 mod judging;
 mod lanes;
@@ -136,6 +137,10 @@ pub enum Request {
         step: ActivationId,
         attempt: Attempt,
         reply: oneshot::Sender<bool>,
+    },
+    /// What people are asked.
+    Inbox {
+        reply: Reply<Vec<inbox::Item>>,
     },
     /// Where the inbox ended when the broker was asked, if it said so.
     InboxEnds {

@@ -1,8 +1,9 @@
 //! The policy sets that were deployed, and which of them counts: kept in a bucket, immutable, each activation on record.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map},
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Instant,
 };
 
 use async_nats::jetstream::kv::{CreateErrorKind, Store};
@@ -24,6 +25,8 @@ pub enum Error {
     Invalid(Vec<Finding>),
     #[error("a policy set has at most {} bytes, as JSON", limits::STORED_BYTES_MAX)]
     TooLarge,
+    #[error("there are {} policy sets, which is as many as there may be", limits::POLICY_SETS_MAX)]
+    Full,
     #[error("there is no policy set of version {0}")]
     Unknown(u32),
     #[error("no other policy set counted before this one")]
@@ -46,10 +49,22 @@ pub struct Deployed {
     pub texts: Texts,
 }
 
+/// What somebody wants to count.
+pub struct NewActivation<'a> {
+    pub version: u32,
+    pub by: String,
+    pub from: Timestamp,
+    pub reason: &'a str,
+    /// The activation that is gone back to; 0: none.
+    pub restores: u32,
+    /// The last activation that was known when it was asked whether this one may be.
+    pub seen: u32,
+}
+
 /// From when on a set counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
-    /// From 1, in the order of activations: of two that count already the later one does.
+    /// From 1, in the order of activations. Of those whose time has come the last one counts: by that time, then by number.
     #[serde(skip)]
     pub number: u32,
     pub version: u32,
@@ -58,6 +73,9 @@ pub struct Activation {
     pub at_ms: i64,
     pub from_ms: i64,
     pub reason: String,
+    /// The activation that it goes back to; 0: none.
+    #[serde(default)]
+    pub restores: u32,
 }
 
 /// What policies are asked.
@@ -71,6 +89,30 @@ pub enum Active {
     Set { version: u32, set: Arc<Set> },
 }
 
+impl Active {
+    /// SHA-256 of the set; zeros where there is none.
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Set { set, .. } => Hash(set.sha256),
+            Self::None | Self::Broken(_) => Hash([0; 32]),
+        }
+    }
+
+    pub fn decide(&self, question: &Question) -> Decision {
+        let deny = |error: String| {
+            let (determining, errors) = (Vec::new(), vec![error]);
+            Decision { verdict: Verdict::Deny, determining, errors }
+        };
+        match self {
+            Self::Set { set, .. } => set.decide(question),
+            Self::None => deny("no policy set is active".into()),
+            Self::Broken(version) => {
+                deny(format!("the policy set of version {version} cannot be used"))
+            }
+        }
+    }
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Policies {
@@ -80,6 +122,8 @@ pub struct Policies {
     /// What counts as long as nobody has activated another.
     own: Option<Arc<Set>>,
     known: Arc<RwLock<Known>>,
+    /// One reads the bucket at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -88,8 +132,10 @@ struct Known {
     activations: BTreeMap<u32, Activation>,
     /// Those that were activated; none: it does not compile.
     compiled: BTreeMap<u32, Option<Arc<Set>>>,
-    /// How far the bucket was read.
+    /// How far the bucket was read, whether all was there that counts, and when.
     sequence: u64,
+    ready: bool,
+    read_at: Option<Instant>,
 }
 
 impl Policies {
@@ -103,7 +149,7 @@ impl Policies {
         enforced: bool,
     ) -> Result<Self, broker::Error> {
         let store = broker.bucket(broker::POLICIES_BUCKET, std::time::Duration::ZERO).await?;
-        let policies = Self { store, enforced, own, known: Arc::default() };
+        let policies = Self { store, enforced, own, known: Arc::default(), turn: Arc::default() };
         policies.refresh().await.map_err(|error| broker::Error::Prepare {
             what: "the policy sets".into(),
             reason: error.to_string(),
@@ -117,7 +163,7 @@ impl Policies {
             loop {
                 tokio::time::sleep(limits::POLICIES_EVERY).await;
                 if let Err(error) = self.refresh().await {
-                    tracing::debug!(%error, "The policy sets could not be looked at");
+                    tracing::warn!(%error, "The policy sets could not be looked at");
                 }
             }
         };
@@ -149,19 +195,16 @@ impl Policies {
         }
     }
 
-    /// What the set that counts says, and its hash. Where there is none it is denied.
-    pub fn decide(&self, question: &Question, now: Timestamp) -> (Hash, Decision) {
-        let deny = |error: String| {
-            let errors = vec![error];
-            let decision = Decision { verdict: Verdict::Deny, determining: Vec::new(), errors };
-            (Hash([0; 32]), decision)
-        };
+    /// What the set that counts says. Where there is none it is denied.
+    pub fn decide(&self, question: &Question, now: Timestamp) -> Decision {
+        self.active(now).decide(question)
+    }
+
+    /// The name under which a person's answers count.
+    pub fn person(&self, name: &str, now: Timestamp) -> String {
         match self.active(now) {
-            Active::Set { set, .. } => (Hash(set.sha256), set.decide(question)),
-            Active::None => deny("no policy set is active".into()),
-            Active::Broken(version) => {
-                deny(format!("the policy set of version {version} cannot be used"))
-            }
+            Active::Set { set, .. } => set.person(name).into_owned(),
+            Active::None | Active::Broken(_) => name.to_owned(),
         }
     }
 
@@ -185,6 +228,9 @@ impl Policies {
             if let Some(found) = known.iter().find(|found| found.sha256 == set.sha256) {
                 return Ok((Arc::clone(found), false, set.warnings.clone()));
             }
+            if known.len() >= limits::POLICY_SETS_MAX {
+                return Err(Error::Full);
+            }
             let deployed = Deployed {
                 version: known.last().map_or(0, |last| last.version) + 1,
                 sha256: set.sha256,
@@ -205,7 +251,7 @@ impl Policies {
         Err(Error::Unavailable("others deploy at the same time".into()))
     }
 
-    /// Lets a set count, from `from` on.
+    /// Lets a set count, from a time on. Nobody else may have activated one since it was asked about.
     ///
     /// # Errors
     /// [`Error`] says what can go wrong.
@@ -214,47 +260,54 @@ impl Policies {
     /// Never: texts are JSON.
     pub async fn activate(
         &self,
-        version: u32,
-        by: &str,
-        from: Timestamp,
-        reason: &str,
+        new: NewActivation<'_>,
         now: Timestamp,
     ) -> Result<Activation, Error> {
-        self.refresh().await?;
-        let deployed = self.set(version).ok_or(Error::Unknown(version))?;
+        let deployed = self.set(new.version).ok_or(Error::Unknown(new.version))?;
         compile(deployed.texts.clone()).await.map_err(Error::Invalid)?;
-        for _ in 0..limits::POLICY_TRIES {
-            let activation = Activation {
-                number: self.read().activations.last_key_value().map_or(0, |(last, _)| *last) + 1,
-                version,
-                by: by.to_owned(),
-                at_ms: now.0,
-                from_ms: from.0.max(now.0),
-                reason: reason.to_owned(),
-            };
-            let value = serde_json::to_vec(&activation).expect("texts are JSON");
-            if self.create(&format!("activation.{}", activation.number), value).await? {
-                self.refresh().await?;
-                return Ok(activation);
-            }
+        // Whatever the clocks say, what is activated at once comes after what was.
+        let known = self.activations();
+        let at_once = known.iter().filter(|earlier| earlier.from_ms <= earlier.at_ms.max(now.0));
+        let latest = at_once.map(|earlier| earlier.from_ms).max().unwrap_or(0);
+        let from_ms = if new.from.0 <= now.0 { now.0.max(latest) } else { new.from.0 };
+        let activation = Activation {
+            number: new.seen + 1,
+            version: new.version,
+            by: new.by,
+            at_ms: now.0,
+            from_ms,
+            reason: new.reason.to_owned(),
+            restores: new.restores,
+        };
+        let value = serde_json::to_vec(&activation).expect("texts are JSON");
+        if self.create(&format!("activation.{}", activation.number), value).await? {
             self.refresh().await?;
+            return Ok(activation);
         }
-        Err(Error::Unavailable("others activate at the same time".into()))
+        Err(Error::Unavailable("somebody else has activated a set just now".into()))
     }
 
-    /// The version that counted before the one that counts now.
+    /// The number of the last activation; 0: there was none.
+    pub fn last_activation(&self) -> u32 {
+        self.read().activations.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    /// The activation of another set that counted before. Going back twice goes back further.
     ///
     /// # Errors
     /// [`Error::NothingBefore`]
-    pub fn version_before(&self, now: Timestamp) -> Result<u32, Error> {
+    pub fn before(&self, now: Timestamp) -> Result<Activation, Error> {
         let known = self.read();
-        let current = known.counting(now).ok_or(Error::NothingBefore)?;
-        let before = known.activations.values().rev().find(|earlier| {
-            earlier.number < current.number
-                && earlier.version != current.version
-                && earlier.from_ms <= now.0
-        });
-        before.map(|activation| activation.version).ok_or(Error::NothingBefore)
+        let mut current = known.counting(now).ok_or(Error::NothingBefore)?;
+        let version = current.version;
+        while let Some(restored) = known.activations.get(&current.restores) {
+            current = restored;
+        }
+        let earlier = known
+            .activations
+            .values()
+            .filter(|earlier| earlier.order() < current.order() && earlier.version != version);
+        earlier.max_by_key(|earlier| earlier.order()).cloned().ok_or(Error::NothingBefore)
     }
 
     /// By version, ascending.
@@ -276,22 +329,32 @@ impl Policies {
     /// # Errors
     /// When it cannot be reached.
     pub async fn refresh(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
         let info = self.store.stream.get_info().await.map_err(|error| unavailable(&error))?;
         let sequence = info.state.last_sequence;
-        if self.read().sequence == sequence {
-            return Ok(());
-        }
-        let mut keys = self.store.keys().await.map_err(|error| unavailable(&error))?;
-        while let Some(key) = keys.next().await {
-            let key = key.map_err(|error| unavailable(&error))?;
-            if !self.knows(&key)
-                && let Some(value) =
-                    self.store.get(&key).await.map_err(|error| unavailable(&error))?
-            {
-                self.learn(&key, &value).await?;
+        {
+            let known = self.read();
+            let fresh = known.read_at.is_some_and(|at| at.elapsed() < limits::POLICIES_READ_AGAIN);
+            if known.sequence == sequence && known.ready && fresh {
+                return Ok(());
             }
         }
-        self.write().sequence = sequence;
+        let mut keys = self.store.keys().await.map_err(|error| unavailable(&error))?;
+        let mut activations = Vec::new();
+        while let Some(key) = keys.next().await {
+            let key = key.map_err(|error| unavailable(&error))?;
+            if self.knows(&key) {
+                continue;
+            }
+            let entry = self.store.entry(&key).await.map_err(|error| unavailable(&error))?;
+            if let Some(entry) = entry {
+                let at_ms = entry.created.unix_timestamp().saturating_mul(1_000);
+                activations.extend(self.learn(&key, &entry.value, at_ms));
+            }
+        }
+        let ready = self.count_them(activations).await;
+        let mut known = self.write();
+        (known.sequence, known.ready, known.read_at) = (sequence, ready, Some(Instant::now()));
         Ok(())
     }
 
@@ -304,78 +367,82 @@ impl Policies {
         }
     }
 
-    async fn learn(&self, key: &str, value: &[u8]) -> Result<(), Error> {
-        match numbered(key) {
-            Some(("set", version)) => match serde_json::from_slice::<Deployed>(value) {
-                Ok(set) => {
-                    self.write().sets.insert(version, Arc::new(Deployed { version, ..set }));
+    /// Keeps a set, or gives the activation that it is.
+    fn learn(&self, key: &str, value: &[u8], at_ms: i64) -> Option<Activation> {
+        match numbered(key)? {
+            ("set", version) => {
+                match serde_json::from_slice::<Deployed>(value) {
+                    Ok(set) => {
+                        let set = Arc::new(Deployed { version, ..set });
+                        self.write().sets.insert(version, set);
+                    }
+                    Err(error) => tracing::error!(%error, version, "A policy set cannot be read"),
                 }
-                Err(error) => tracing::error!(%error, version, "A policy set cannot be read"),
-            },
-            Some(("activation", number)) => match serde_json::from_slice::<Activation>(value) {
-                Ok(activation) => self.activated(Activation { number, ..activation }).await?,
+                None
+            }
+            ("activation", number) => match serde_json::from_slice::<Activation>(value) {
+                Ok(activation) => Some(Activation { number, ..activation }),
                 Err(error) => {
                     // What it was to change is not known, so that nothing may count that was before it.
                     tracing::error!(%error, number, "An activation cannot be read: everything is denied");
-                    let unreadable = Activation {
+                    Some(Activation {
                         number,
                         version: u32::MAX,
                         by: String::new(),
-                        at_ms: 0,
-                        from_ms: 0,
+                        at_ms,
+                        from_ms: at_ms,
                         reason: String::new(),
-                    };
-                    self.write().activations.insert(number, unreadable);
+                        restores: 0,
+                    })
                 }
             },
-            Some(_) | None => {}
+            _ => None,
         }
-        Ok(())
     }
 
-    async fn activated(&self, activation: Activation) -> Result<(), Error> {
-        let version = activation.version;
-        let stored = match self.set(version) {
-            Some(set) => Some(set),
-            None => match self.store.get(format!("set.{version}")).await {
-                Ok(value) => {
-                    value.and_then(|value| serde_json::from_slice(&value).ok()).map(Arc::new)
-                }
-                Err(error) => return Err(unavailable(&error)),
-            },
-        };
-        let known = self.read().compiled.contains_key(&version);
-        let set = match stored {
-            Some(_) if known => None,
-            Some(stored) => match compile(stored.texts.clone()).await {
-                Ok(set) => Some(Some(Arc::new(set))),
+    /// Lets activations count, each with its set compiled; whether all sets are there that count, have just counted, or will.
+    async fn count_them(&self, fresh: Vec<Activation>) -> bool {
+        let now = crate::clock::now();
+        let mut all = self.read().activations.clone();
+        all.extend(fresh.into_iter().map(|activation| (activation.number, activation)));
+        let wanted = wanted(&all, now);
+        let mut compiled = BTreeMap::new();
+        let mut ready = true;
+        for version in &wanted {
+            if self.read().compiled.contains_key(version) || *version == u32::MAX {
+                continue;
+            }
+            let Some(stored) = self.set(*version) else {
+                tracing::error!(version, "An active policy set is missing: everything is denied");
+                ready = false;
+                continue;
+            };
+            let set = match compile(stored.texts.clone()).await {
+                Ok(set) => Some(Arc::new(set)),
                 Err(findings) => {
+                    let problems = findings.len();
                     tracing::error!(
                         version,
-                        problems = findings.len(),
-                        "The active policy set can no longer be used: everything is denied"
+                        problems,
+                        "An active policy set can no longer be used"
                     );
-                    Some(None)
+                    None
                 }
-            },
-            None => Some(None),
-        };
-        let Activation { number, ref by, .. } = activation;
-        tracing::info!(version, number, by, "A policy set was activated");
+            };
+            compiled.insert(*version, set);
+        }
         let mut known = self.write();
         // Together: nobody may see the one without the other.
-        if let Some(set) = set {
-            known.compiled.insert(version, set);
+        for (number, activation) in all {
+            if let btree_map::Entry::Vacant(place) = known.activations.entry(number) {
+                let Activation { version, ref by, .. } = activation;
+                tracing::info!(version, number, by, "A policy set was activated");
+                place.insert(activation);
+            }
         }
-        known.activations.insert(number, activation);
-        // What neither counts nor will is not kept ready.
-        let now = crate::clock::now();
-        let counting = known.counting(now).map(|activation| activation.version);
-        let to_come = known.activations.values().filter(|activation| activation.from_ms > now.0);
-        let wanted: BTreeSet<u32> =
-            to_come.map(|activation| activation.version).chain(counting).collect();
+        known.compiled.extend(compiled);
         known.compiled.retain(|version, _| wanted.contains(version));
-        Ok(())
+        ready
     }
 
     /// Whether it was not there.
@@ -399,7 +466,28 @@ impl Policies {
 impl Known {
     /// The activation that counts at a time.
     fn counting(&self, now: Timestamp) -> Option<&Activation> {
-        self.activations.values().rev().find(|activation| activation.from_ms <= now.0)
+        counting(&self.activations, now)
+    }
+}
+
+/// The activation that counts at a time.
+fn counting(activations: &BTreeMap<u32, Activation>, now: Timestamp) -> Option<&Activation> {
+    let come = activations.values().filter(|activation| activation.from_ms <= now.0);
+    come.max_by_key(|activation| activation.order())
+}
+
+/// Versions that count, have counted a little before, or will.
+fn wanted(activations: &BTreeMap<u32, Activation>, now: Timestamp) -> BTreeSet<u32> {
+    let kept = i64::try_from(limits::POLICIES_KEPT.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp(now.0.saturating_sub(kept));
+    let then = counting(activations, before).map(|activation| activation.version);
+    let since = activations.values().filter(|activation| activation.from_ms > before.0);
+    since.map(|activation| activation.version).chain(then).collect()
+}
+
+impl Activation {
+    fn order(&self) -> (i64, u32) {
+        (self.from_ms, self.number)
     }
 }
 

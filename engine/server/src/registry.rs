@@ -46,8 +46,8 @@ struct Known {
 struct Worker {
     build: String,
     functions: BTreeSet<String>,
-    /// What each of them does, as this worker says.
-    effects: BTreeMap<String, String>,
+    /// What each of them does, as this worker says: a class of [`effects`].
+    effects: BTreeMap<String, &'static str>,
     seen: Instant,
     seen_at: Timestamp,
 }
@@ -117,6 +117,7 @@ impl Registry {
 
     /// After the broker came back without its memory.
     pub async fn restore_queues(&self) {
+        self.effects.begin_anew();
         if let Err(error) = self.broker.prepare_work().await {
             tracing::warn!(%error, "The work queue cannot be restored yet");
             return;
@@ -147,7 +148,7 @@ impl Registry {
         let effects: BTreeMap<_, _> = announcement
             .functions
             .iter()
-            .map(|offer| (offer.name.clone(), offer.effect.clone()))
+            .map(|offer| (offer.name.clone(), effects::class(&offer.effect)))
             .collect();
         let schemas: BTreeMap<_, _> = announcement
             .functions
@@ -184,7 +185,7 @@ impl Registry {
             ack_wait_ms: i64::try_from(limits::QUEUE_ACK_WAIT.as_millis()).unwrap_or(i64::MAX),
         });
         let queues = queues.collect();
-        let worst = {
+        let offered = {
             let mut known = self.known();
             known.forget_silent();
             if known.workers.len() >= limits::WORKERS_MAX {
@@ -198,7 +199,7 @@ impl Registry {
             }
             let offered = functions.clone();
             let worker = Worker {
-                build: announcement.build,
+                build: wire::cut(&announcement.build, limits::BUILD_BYTES_MAX).to_owned(),
                 functions,
                 effects,
                 seen: Instant::now(),
@@ -208,14 +209,12 @@ impl Registry {
             if known.workers.insert(key.clone(), worker).is_none() {
                 tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
             }
-            let worst = |function: String| {
-                let class = known.worst(&key.0, &function);
-                (function, class)
-            };
-            (key.0.clone(), offered.into_iter().map(worst).collect::<Vec<_>>())
+            (key.0, offered)
         };
-        for (function, class) in worst.1 {
-            self.effects.announced(&worst.0, &function, class).await;
+        let (department, offered) = offered;
+        for function in offered {
+            let worst = || self.known().worst(&department, &function);
+            self.effects.announced(&department, &function, worst).await;
         }
         v1::AnnouncementReply { queues, announce_every_ms: every, ..Default::default() }
     }
@@ -227,9 +226,7 @@ impl Known {
         let live =
             self.workers.iter().filter(|((of, _), worker)| of == department && worker.is_live());
         let said = live.filter_map(|(_, worker)| worker.effects.get(function));
-        said.map(|effect| effects::class(effect))
-            .max_by_key(|class| effects::place(class))
-            .unwrap_or(effects::WORST)
+        said.copied().max_by_key(|class| effects::place(class)).unwrap_or(effects::WORST)
     }
 
     /// Takes the schema of a function's input; an empty one, or one that is too large, says nothing.
@@ -380,7 +377,7 @@ mod tests {
     fn a_function_does_the_worst_that_a_live_worker_says() {
         let says = |effect: &str| {
             let mut worker = worker(&["pay"], Instant::now());
-            worker.effects.insert("pay".into(), effect.into());
+            worker.effects.insert("pay".into(), effects::class(effect));
             worker
         };
         let mut known = Known::default();

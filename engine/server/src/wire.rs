@@ -36,6 +36,11 @@ pub enum Error {
 /// Large values by the SHA-256 of their text: those that an encoding refers to, or that a decoding needs.
 pub type LargeValues = HashMap<[u8; 32], Json>;
 
+/// As a policy writes it: `approval:managers`.
+pub fn remedy_text(remedy: &v1::Remedy) -> Option<String> {
+    guard::decode_remedy(Some(remedy.clone())).ok().map(|remedy| remedy.to_string())
+}
+
 /// At most so many bytes, whole characters.
 pub fn cut(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {
@@ -298,6 +303,44 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
                 complete: *complete,
             })
         }
+        Event::ApprovalAsked { activation, attempt, ask } => {
+            Kind::ApprovalAsked(v1::ApprovalAsked {
+                activation: activation.0,
+                attempt: attempt.0,
+                ..guard::encode_ask(ask)
+            })
+        }
+        Event::ApprovalClaimed { activation, group, by } => {
+            Kind::ApprovalClaimed(v1::ApprovalClaimed {
+                activation: activation.0,
+                group: group.to_string(),
+                by: by.as_deref().unwrap_or_default().to_owned(),
+            })
+        }
+        Event::ApprovalAnswered { activation, attempt, group, answer, approves, complete } => {
+            Kind::ApprovalAnswered(v1::ApprovalAnswered {
+                activation: activation.0,
+                attempt: attempt.0,
+                group: group.to_string(),
+                approves: *approves,
+                complete: *complete,
+                ..guard::encode_answer(answer)
+            })
+        }
+        Event::ApprovalOverdue { activation, attempt, policy, complete } => {
+            Kind::ApprovalOverdue(v1::ApprovalOverdue {
+                activation: activation.0,
+                attempt: attempt.0,
+                policy: policy.to_string(),
+                complete: *complete,
+            })
+        }
+        Event::ApprovalsVoided { activation, attempt } => {
+            Kind::ApprovalsVoided(v1::ApprovalsVoided {
+                activation: activation.0,
+                attempt: attempt.0,
+            })
+        }
         Event::StepCompleted { activation, attempt, output, report } => {
             Kind::StepCompleted(v1::StepCompleted {
                 activation: activation.0,
@@ -516,6 +559,34 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             remedy: guard::decode_remedy(e.remedy)?,
             arguments: decode_optional(e.arguments, large)?,
             complete: e.complete,
+        },
+        Kind::ApprovalAsked(e) => Event::ApprovalAsked {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            ask: Arc::new(guard::decode_ask(e)?),
+        },
+        Kind::ApprovalClaimed(e) => Event::ApprovalClaimed {
+            activation: activation(e.activation),
+            group: e.group.into(),
+            by: (!e.by.is_empty()).then(|| Arc::from(e.by)),
+        },
+        Kind::ApprovalAnswered(e) => Event::ApprovalAnswered {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            group: e.group.as_str().into(),
+            approves: e.approves,
+            complete: e.complete,
+            answer: guard::decode_answer(e),
+        },
+        Kind::ApprovalOverdue(e) => Event::ApprovalOverdue {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            policy: e.policy.into(),
+            complete: e.complete,
+        },
+        Kind::ApprovalsVoided(e) => Event::ApprovalsVoided {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
         },
         Kind::StepCompleted(e) => Event::StepCompleted {
             activation: activation(e.activation),

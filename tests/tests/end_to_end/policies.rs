@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use baton_policy::Set;
+use baton_policy::backtest::{Recorded, Said, ask};
 use baton_proto::v1::event::Kind;
 use baton_proto::v1::step_judged::Verdict;
-use baton_proto::v1::{HistoryEvent, Status, StepJudged};
+use baton_proto::v1::{
+    AnswerApprovalRequest, ApprovalItem, DecisionsRequest, HistoryEvent, InboxRequest, Status,
+    StepJudged,
+};
 use baton_tests::replay::Replay;
-use baton_tests::{DEADLINE, Setup, World};
+use baton_tests::world::code;
+use baton_tests::{Api, DEADLINE, Setup, World, eventually, settings};
 use serde_json::{Value, json};
 
 const POLICIES: &str = r#"
@@ -225,4 +231,186 @@ async fn no_step_goes_out_unjudged_while_the_engine_dies() {
     let replay = Replay::read(&world.cluster.nats.url(), 2).await.unwrap();
     replay.expect_api(&world.api).await.unwrap();
     world.end().await.unwrap();
+}
+
+const APPROVED: &str = r#"
+@id("the-lab-works")
+permit (principal is Baton::Agent, action == Baton::Action::"dispatch", resource);
+
+@id("managers-approve") @remedy("approval:managers") @due("PT1S") @fallback("approval:board") @reason("it is much")
+forbid (principal, action == Baton::Action::"dispatch", resource)
+when { context.amount > 100 }
+unless { context.approvals.contains("managers") };
+"#;
+
+const PAY: &str =
+    "- pay: { call: echo, with: { name: pay }, metadata: { facts: { amount: '${ .amount }' } } }";
+
+async fn inbox(world: &World, wanted: impl Fn(&[ApprovalItem]) -> bool) -> Vec<ApprovalItem> {
+    let items = eventually(DEADLINE, "people are asked", async || {
+        let items = world.api.approvals.clone().inbox(InboxRequest::default()).await;
+        // The engine may be away.
+        let Ok(items) = items else { return Ok(None) };
+        let items = items.into_inner().items;
+        Ok(wanted(&items).then_some(items))
+    });
+    items.await.unwrap()
+}
+
+fn answer(item: &ApprovalItem, approve: bool) -> AnswerApprovalRequest {
+    AnswerApprovalRequest {
+        instance: item.instance.clone(),
+        step: item.step,
+        group: item.group.clone(),
+        digest: item.digest.clone(),
+        approve,
+        reason: "too much".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_step_waits_for_people_whatever_dies_and_goes_out_when_they_approve() {
+    let (mut world, _folder) = governed(&APPROVED.replace("PT1S", "PT8H")).await;
+    deploy(&world, "pay", PAY).await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(world.start("pay", &format!(r#"{{"amount":{}}}"#, 1_000 + n)).await.unwrap());
+    }
+    let items = inbox(&world, |items| items.len() == 6).await;
+    let amounts: Vec<_> = items.iter().map(|item| item.facts.clone()).collect();
+    assert!(amounts[0].contains("1005"), "the largest first: {amounts:?}");
+    assert_eq!((items[0].group.as_str(), items[0].reason.as_str()), ("managers", "it is much"));
+    assert_eq!(items[0].arguments, r#"{"name":"pay"}"#);
+    world.cluster.batond.kill().unwrap();
+    world.cluster.batond.restart().await.unwrap();
+    // Also when nothing is left of the cache.
+    world.cluster.batond.kill().unwrap();
+    std::fs::remove_dir_all(world.cluster.batond.data().join("sled")).unwrap();
+    world.cluster.batond.restart().await.unwrap();
+    let again = inbox(&world, |items| items.len() == 6).await;
+    assert_eq!(again, items, "the same is asked after two crashes");
+    assert!(world.lab.calls().is_empty());
+
+    let boss = Api::called_by(&world.cluster.batond.url(), "boss").unwrap();
+    let own = world.api.approvals.clone().answer(answer(&items[0], true)).await;
+    assert_eq!(code(&own.unwrap_err()), "four-eyes", "also in development mode");
+    for (n, item) in items.iter().enumerate() {
+        let approve = n % 2 == 0;
+        boss.approvals.clone().answer(answer(item, approve)).await.unwrap();
+        let twice = boss.approvals.clone().answer(answer(item, approve)).await;
+        assert!(["not-awaited", "instance-ended"].contains(&code(&twice.unwrap_err())));
+        let ended = world.api.ended(&item.instance, DEADLINE).await.unwrap();
+        if approve {
+            assert_eq!(ended.status(), Status::Completed);
+        } else {
+            let error = ended.error.unwrap();
+            let wanted = "person boss of managers does not approve it: too much";
+            assert_eq!((error.status, error.detail()), (403, wanted));
+        }
+    }
+    assert_eq!(world.lab.calls().len(), 3);
+    assert!(inbox(&world, <[_]>::is_empty).await.is_empty());
+    let replay = Replay::read(&world.cluster.nats.url(), 2).await.unwrap();
+    replay.expect_api(&world.api).await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn when_nobody_answers_in_time_others_are_asked() {
+    let (mut world, _folder) = governed(APPROVED).await;
+    deploy(&world, "pay", PAY).await;
+    let id = world.start("pay", r#"{"amount":1000}"#).await.unwrap();
+    inbox(&world, |items| items.len() == 1).await;
+    // The time goes by while nobody is there.
+    world.cluster.batond.kill().unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    world.cluster.batond.restart().await.unwrap();
+    let items = inbox(&world, |items| items.len() == 2).await;
+    let board = items.iter().find(|item| item.group == "board").unwrap();
+    assert_eq!(board.instead_of, "managers");
+    let boss = Api::called_by(&world.cluster.batond.url(), "boss").unwrap();
+    boss.approvals.clone().answer(answer(board, true)).await.unwrap();
+    let ended = world.api.ended(&id, DEADLINE).await.unwrap();
+    assert_eq!(ended.status(), Status::Completed);
+    world.end().await.unwrap();
+}
+
+/// Half of the limit of [`POLICIES`], and above it people are asked.
+const STRICTER: &str = r#"
+@id("people-approve") @remedy("approval:managers") @fallback("escalate:board")
+forbid (principal, action == Baton::Action::"dispatch", resource)
+when { context.amount > 50 }
+unless { context.approvals.contains("managers") };
+"#;
+
+/// What was said first about each amount.
+async fn said_first(world: &World) -> BTreeMap<i64, (String, Said)> {
+    let mut stream =
+        world.api.audit.clone().decisions(DecisionsRequest::default()).await.unwrap().into_inner();
+    let mut all = BTreeMap::new();
+    while let Some(some) = stream.message().await.unwrap() {
+        for decision in some.decisions {
+            let question: Value = serde_json::from_str(&decision.question).unwrap();
+            let said = match decision.verdict.as_str() {
+                "allow" => Said::Allow,
+                "deny" => Said::Deny,
+                _ => Said::DenyUnless(decision.remedies.into_iter().collect()),
+            };
+            let amount = question["facts"]["amount"].as_i64().unwrap();
+            all.entry(amount).or_insert((decision.question, said));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_backtest_says_what_the_other_set_says_live() {
+    let pay = "- pay: { call: echo, with: { name: pay, iban: '1' }, metadata: { facts: { amount: '${ .amount }', classes: '${ .classes }' } } }";
+    let inputs: Vec<_> = (1..=24)
+        .map(|n| json!({ "amount": n * 7, "classes": if n % 3 == 0 { vec!["confidential"] } else { vec![] } }))
+        .collect();
+    let run = async |world: &World| {
+        deploy(world, "pay", pay).await;
+        for input in &inputs {
+            world.start("pay", &input.to_string()).await.unwrap();
+        }
+        let all = async || {
+            let said = said_first(world).await;
+            Ok((said.len() == inputs.len()).then_some(said))
+        };
+        eventually(DEADLINE, "all was asked", all).await.unwrap()
+    };
+    let (before, _folder) = governed(POLICIES).await;
+    let recorded = run(&before).await;
+    let stricter = format!("{POLICIES}{STRICTER}");
+    let (after, folder) = governed(&stricter).await;
+    let live = run(&after).await;
+
+    let texts = [("rules.cedar".to_owned(), stricter)].into();
+    let set = Set::compile(&texts).unwrap();
+    let mut flips = 0;
+    for (amount, (question, said)) in &recorded {
+        let again = ask(&set, &Recorded { question, said: said.clone() }).unwrap();
+        assert_eq!(again.says, live[amount].1, "{question}");
+        flips += u64::from(again.says != *said);
+    }
+    assert!((5..20).contains(&flips), "{flips} of {} change", recorded.len());
+
+    // The same through the command line, over all decisions and not only the first of each.
+    let output = std::process::Command::new(settings::binary("baton").unwrap())
+        .args(["policy", "backtest", "-o", "json", "--since", "1h", "--policy"])
+        .arg(folder.path())
+        .args(["--url", &before.cluster.batond.url()])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counted = report["flips"].as_array().unwrap().iter();
+    let counted: u64 = counted.map(|flip| flip["count"].as_u64().unwrap()).sum();
+    let decisions = report["decisions"].as_u64().unwrap();
+    assert_eq!(decisions - report["same"].as_u64().unwrap(), counted, "{report}");
+    assert!(decisions >= 24 && counted >= flips, "{report}");
+    let added = report["approvals_added"]["managers"].as_u64().unwrap();
+    assert!(added >= 5 && report["amount"].as_i64().unwrap() > 0, "{report}");
+    before.end().await.unwrap();
+    after.end().await.unwrap();
 }

@@ -4,8 +4,9 @@ use alloc::{boxed::Box, collections::BTreeSet, sync::Arc};
 
 use super::get_mut;
 use crate::{
-    guard::{Guard, Judgement, Remedy, Standing, Verdict},
-    id::ActivationId,
+    approval::{Answer, Ask, Asking},
+    guard::{Guard, Judgement, People, Remedy, Standing, Verdict},
+    id::{ActivationId, Timestamp},
     instance::{Instance, Phase, Step},
     json::Json,
     limits,
@@ -21,6 +22,7 @@ pub(super) fn set(instance: &mut Instance, id: ActivationId, guarded: bool, fact
                 facts: Json::null(),
                 standing: Standing::Unjudged,
                 remedies: BTreeSet::new(),
+                people: None,
                 function: None,
             })
         });
@@ -61,6 +63,76 @@ pub(super) fn remedied(
             guard.standing = Standing::Unjudged;
         }
     }
+}
+
+/// What people were asked about something else is void.
+pub(super) fn asked(instance: &mut Instance, id: ActivationId, ask: &Arc<Ask>, at: Timestamp) {
+    let Some(guard) = guard(step(instance, id)) else { return };
+    let people = guard.people.get_or_insert_default();
+    if people.digest().is_some_and(|digest| digest != ask.digest) {
+        **people = People::default();
+    }
+    let asking = Asking { ask: Arc::clone(ask), asked_at: at, overdue: false };
+    people.asked.insert(Arc::clone(&ask.policy), asking);
+}
+
+pub(super) fn claimed(
+    instance: &mut Instance,
+    id: ActivationId,
+    group: &Arc<str>,
+    by: Option<&Arc<str>>,
+) {
+    if let Some(people) = people(instance, id) {
+        match by {
+            Some(by) => people.claims.insert(Arc::clone(group), Arc::clone(by)),
+            None => people.claims.remove(group),
+        };
+    }
+}
+
+pub(super) fn answered(
+    instance: &mut Instance,
+    id: ActivationId,
+    group: &Arc<str>,
+    answer: &Answer,
+    (approves, complete): (bool, bool),
+) {
+    if let Some(people) = people(instance, id) {
+        people.claims.remove(group);
+        if approves {
+            people.answers.entry(Arc::clone(group)).or_default().push(answer.clone());
+        }
+    }
+    ask_again(instance, id, complete);
+}
+
+pub(super) fn overdue(instance: &mut Instance, id: ActivationId, policy: &str, complete: bool) {
+    if let Some(people) = people(instance, id)
+        && let Some(asking) = people.asked.get_mut(policy)
+    {
+        asking.overdue = true;
+        // Who works on it was not in time.
+        let group = Arc::clone(&asking.ask.group);
+        people.claims.remove(&group);
+    }
+    ask_again(instance, id, complete);
+}
+
+pub(super) fn voided(instance: &mut Instance, id: ActivationId) {
+    if let Some(guard) = guard(step(instance, id)) {
+        guard.people = None;
+    }
+    ask_again(instance, id, true);
+}
+
+fn ask_again(instance: &mut Instance, id: ActivationId, complete: bool) {
+    if complete && let Some(guard) = guard(step(instance, id)) {
+        guard.standing = Standing::Unjudged;
+    }
+}
+
+fn people(instance: &mut Instance, id: ActivationId) -> Option<&mut People> {
+    guard(step(instance, id))?.people.as_deref_mut()
 }
 
 /// A worker has answered.

@@ -12,6 +12,7 @@ use crate::{
     instance::{Instance, Step},
     json::Json,
     limits,
+    workflow::Hash,
 };
 
 /// Policies have been asked about this attempt and have not answered.
@@ -40,17 +41,33 @@ impl Decision<'_> {
         match &judgement.verdict {
             Verdict::Allow => {}
             Verdict::Deny => self.refuse(activation, attempt, &denied(judgement)),
-            Verdict::DenyUnless(wanted) => self.remedy(activation, attempt, wanted),
+            Verdict::DenyUnless(wanted) => {
+                self.remedy(activation, attempt, wanted, (judgement.digest, judgement.set));
+            }
         }
     }
 
-    /// Does what is wanted and has policies asked again.
-    fn remedy(&mut self, activation: ActivationId, attempt: Attempt, wanted: &[Wanted]) {
-        let in_force = |remedy: &Remedy| {
-            let guard = self.held(activation).guard.as_ref();
-            guard.is_some_and(|guard| guard.remedies.contains(remedy))
+    /// Does what is wanted and has policies asked again. People are asked only when nothing else is wanted: they approve
+    /// what then goes out.
+    fn remedy(
+        &mut self,
+        activation: ActivationId,
+        attempt: Attempt,
+        wanted: &[Wanted],
+        (digest, set): (Hash, Hash),
+    ) {
+        let in_force = |wanted: &&Wanted| {
+            let guard = self.held(activation).guard.as_deref();
+            guard.is_some_and(|guard| match &wanted.remedy {
+                Remedy::Approval(group) => {
+                    guard.has_approved(&wanted.policy, group, wanted.quorum, digest)
+                }
+                Remedy::Mask(_) | Remedy::Wait(_) | Remedy::Review(_) | Remedy::Escalate(_) => {
+                    guard.remedies.contains(&wanted.remedy)
+                }
+            })
         };
-        if let Some(one) = wanted.iter().find(|wanted| in_force(&wanted.remedy)) {
+        if let Some(one) = wanted.iter().find(in_force) {
             let what =
                 format!("{} is done, and {} forbids it all the same", one.remedy, one.policy);
             return self.refuse(activation, attempt, &what);
@@ -63,10 +80,13 @@ impl Decision<'_> {
             let what = format!("more than {} remedies are wanted", limits::REMEDIES_MAX);
             return self.refuse(activation, attempt, &what);
         }
-        let cannot = |remedy: &&&Remedy| matches!(remedy, Remedy::Approval(_) | Remedy::Wait(_));
-        if let Some(remedy) = remedies.iter().find(cannot) {
-            let what = format!("it takes {remedy}, which this engine cannot ask for");
+        if let Some(remedy) = remedies.iter().find(|remedy| matches!(remedy, Remedy::Wait(_))) {
+            let what = format!("it takes {remedy}, which this engine cannot wait for");
             return self.refuse(activation, attempt, &what);
+        }
+        remedies.retain(|remedy| !matches!(remedy, Remedy::Approval(_)));
+        if remedies.is_empty() {
+            return self.ask_people(activation, attempt, wanted, (digest, set));
         }
         // The arguments may be large: only the last event has them.
         let mut masked = self.masked(activation, &remedies);
@@ -100,7 +120,7 @@ impl Decision<'_> {
     }
 
     /// The step fails, and its author may catch that.
-    fn refuse(&mut self, activation: ActivationId, attempt: Attempt, why: &str) {
+    pub(super) fn refuse(&mut self, activation: ActivationId, attempt: Attempt, why: &str) {
         let error = Error::standard(Standard::Authorization, "Refused by policy", why)
             .at(&self.task(activation).pointer);
         let report = Report::default();

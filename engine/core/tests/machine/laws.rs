@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// `PROPTEST_CASES` multiplies them.
-const STORIES: u32 = 4;
+const STORIES: u32 = 6;
 
 #[test]
 fn the_laws_hold_in_every_story() {
@@ -51,7 +51,7 @@ fn the_laws_hold_in_every_story() {
     let end = teller.expect("a thread can be started").join().expect("the runner catches panics");
     assert_eq!(end, Ok(()));
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 38, "the stories tell of every kind of event");
+    assert_eq!(seen.len(), 43, "the stories tell of every kind of event");
 }
 
 /// A start may be refused, and then there is no story.
@@ -95,6 +95,9 @@ fn repeat(world: &mut World, command: &Command) {
         Command::Rerun { .. } => world.instance.ended.is_some(),
         Command::CompleteStep { .. }
         | Command::FailStep { .. }
+        | Command::ClaimApproval { .. }
+        | Command::AnswerApproval { .. }
+        | Command::VoidApprovals { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }
         | Command::Suspend { .. }
@@ -107,6 +110,7 @@ fn repeat(world: &mut World, command: &Command) {
     assert!(due_again || again.is_err(), "repetition: {command:?} counted twice");
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each move")]
 fn command(world: &mut World, one: Move) -> Option<Command> {
     let open: Vec<(ActivationId, Attempt)> =
         world.instance.open_steps().map(|(id, step)| (id, step.attempt)).collect();
@@ -126,6 +130,24 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
                 world.instance.guarded_steps().map(|(id, s)| (id, s.attempt)).collect();
             let (activation, attempt) = *held.get(which % held.len().max(1))?;
             Command::Judge { activation, attempt, judgement: Arc::new(judgement(verdict)) }
+        }
+        Move::Answer { which, group, by, approves } => {
+            let asked: Vec<_> = asked_people(world);
+            let (activation, of, digest) = asked.get(which % asked.len().max(1))?.clone();
+            let group = if group == 0 { of } else { "board".into() };
+            let by = ["person starter", "person a", "person b", "person c"][by % 4].into();
+            Command::AnswerApproval { activation, group, digest, by, approves, reason: "so".into() }
+        }
+        Move::Void { which } => {
+            let asked: Vec<_> = asked_people(world);
+            let (activation, ..) = asked.get(which % asked.len().max(1))?.clone();
+            Command::VoidApprovals { activation, set: Hash([1; 32]) }
+        }
+        Move::Claim { which, by, release } => {
+            let asked: Vec<_> = asked_people(world);
+            let (activation, group, _) = asked.get(which % asked.len().max(1))?.clone();
+            let by = ["person a", "person b", "person c"][by % 3].into();
+            Command::ClaimApproval { activation, group, by, release }
         }
         Move::Fire(which) => {
             let timers = world.timers();
@@ -198,6 +220,21 @@ fn asked(world: &World, wanted: impl Fn(&Effect) -> Option<ActivationId>) -> Vec
     pending(&world.instance).iter().filter_map(wanted).collect()
 }
 
+/// What people are asked: step, group and digest.
+fn asked_people(world: &World) -> Vec<(ActivationId, Arc<str>, Hash)> {
+    let held = world.instance.guarded_steps();
+    held.flat_map(|(id, step)| {
+        let guard = step.guard.as_deref().expect("it is guarded");
+        let people = guard.waits_for().into_iter();
+        let asked = people.flat_map(|people| {
+            let digest = people.digest().expect("something is asked");
+            people.groups().into_iter().map(move |group| (id, Arc::clone(group), digest))
+        });
+        asked.collect::<Vec<_>>()
+    })
+    .collect()
+}
+
 /// What policies might say.
 pub(crate) fn judgement(which: usize) -> Judgement {
     let unless = |remedies: &[Remedy]| {
@@ -211,11 +248,29 @@ pub(crate) fn judgement(which: usize) -> Judgement {
         });
         Verdict::DenyUnless(wanted.collect())
     };
+    let approval = |quorum, fallback: Option<Remedy>| Wanted {
+        remedy: Remedy::Approval("managers".into()),
+        policy: "policy".into(),
+        quorum,
+        due: fallback.is_some().then_some(Duration(500)),
+        reason: None,
+        fallback,
+    };
     let verdict = match which {
         0 => Verdict::Deny,
         1 => unless(&[Remedy::Mask("in".into())]),
         2 => unless(&[Remedy::Escalate("board".into()), Remedy::Review("peers".into())]),
         3 => unless(&[Remedy::Approval("managers".into()), Remedy::Mask("out".into())]),
+        4 => Verdict::DenyUnless(vec![approval(2, Some(Remedy::Approval("board".into())))]),
+        5 => {
+            let board = Wanted {
+                remedy: Remedy::Approval("board".into()),
+                policy: "another".into(),
+                ..approval(1, None)
+            };
+            Verdict::DenyUnless(vec![approval(1, Some(Remedy::Escalate("lead".into()))), board])
+        }
+        6 => unless(&[Remedy::Wait("night".into())]),
         _ => Verdict::Allow,
     };
     Judgement {
@@ -226,6 +281,7 @@ pub(crate) fn judgement(which: usize) -> Judgement {
         question: Json::empty_object(),
         function: "tests.function".into(),
         classes: vec!["internal".into()],
+        digest: Hash([u8::from(which == 4); 32]),
     }
 }
 

@@ -1,10 +1,16 @@
 //! What the world has been asked for and has not settled, kept from effects alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_core::{
-    ActivationId, Attempt, Effect, Event, InstanceId, Next, Timestamp, command::Timer, effect,
-    guard::Verdict,
+    ActivationId, Attempt, Effect, Event, InstanceId, Next, Timestamp,
+    command::Timer,
+    effect,
+    guard::{Remedy, Verdict},
+    workflow::Hash,
 };
 
 #[derive(Default)]
@@ -16,6 +22,10 @@ pub(crate) struct Asked {
     questions: BTreeMap<ActivationId, Attempt>,
     /// Whether steps have a guard.
     guards: bool,
+    /// What people are asked, by step and group.
+    people: BTreeMap<ActivationId, People>,
+    /// Steps that wait for people.
+    held: BTreeSet<ActivationId>,
     timers: BTreeMap<(ActivationId, Timer), Timestamp>,
     waits: BTreeSet<ActivationId>,
     emits: BTreeSet<ActivationId>,
@@ -25,6 +35,31 @@ pub(crate) struct Asked {
     /// With the instance that is awaited.
     runs: BTreeMap<ActivationId, Option<InstanceId>>,
     ever: BTreeSet<(ActivationId, Attempt)>,
+}
+
+/// What people are asked about a step, and have answered.
+#[derive(Default)]
+struct People {
+    digest: Option<Hash>,
+    asked: BTreeMap<Arc<str>, AskedBy>,
+    answers: BTreeMap<Arc<str>, usize>,
+}
+
+/// What one policy wants.
+struct AskedBy {
+    groups: Vec<Arc<str>>,
+    fallback: Option<Arc<str>>,
+    quorum: usize,
+    due: Option<Timestamp>,
+}
+
+impl People {
+    fn open(&self) -> impl Iterator<Item = &AskedBy> {
+        self.asked.values().filter(|asked| {
+            let count = |group: &Arc<str>| self.answers.get(group).copied().unwrap_or(0);
+            asked.groups.iter().map(count).sum::<usize>() < asked.quorum
+        })
+    }
 }
 
 impl Asked {
@@ -46,11 +81,13 @@ impl Asked {
                     "nothing goes out unless it is allowed: {event:?}"
                 );
                 assert!(self.ever.insert((activation, attempt)), "asked for twice: {event:?}");
+                self.held.remove(&activation);
                 assert!(self.steps.insert(activation, attempt).is_none(), "open: {event:?}");
             }
             Some(Effect::WithdrawStep { activation, attempt }) => {
                 assert_eq!(self.steps.remove(&activation), Some(attempt), "not open: {event:?}");
             }
+            Some(Effect::SetTimer { .. }) if matches!(event, Event::ApprovalAsked { .. }) => {}
             Some(Effect::SetTimer { activation, timer, at }) => {
                 self.timers.insert((activation, timer), at);
             }
@@ -96,7 +133,22 @@ impl Asked {
     }
 
     pub(crate) fn timer(&self, of: ActivationId, timer: Timer) -> Option<Timestamp> {
-        self.timers.get(&(of, timer)).copied()
+        let due = if timer == Timer::Due { self.first_due(of) } else { None };
+        self.timers.get(&(of, timer)).copied().or(due)
+    }
+
+    /// What a group is still asked.
+    pub(crate) fn is_asked_of(&self, step: ActivationId, group: &str) -> bool {
+        self.open(step).any(|asked| asked.groups.iter().any(|found| **found == *group))
+    }
+
+    fn open(&self, step: ActivationId) -> impl Iterator<Item = &AskedBy> {
+        let held = self.held.contains(&step);
+        self.people.get(&step).into_iter().filter(move |_| held).flat_map(People::open)
+    }
+
+    fn first_due(&self, step: ActivationId) -> Option<Timestamp> {
+        self.open(step).filter_map(|asked| asked.due).min()
     }
 
     /// Policies are asked nothing while the instance is suspended.
@@ -115,15 +167,80 @@ impl Asked {
             timer: *timer,
             at: *at,
         });
+        let overdue = self.held.iter().flat_map(|activation| {
+            let dues = self.open(*activation).filter_map(|asked| asked.due);
+            dues.map(|at| Effect::SetTimer { activation: *activation, timer: Timer::Due, at })
+        });
         let emits =
             self.emits.iter().map(|activation| Effect::PublishEvent { activation: *activation });
         let listens =
             self.listens.iter().map(|activation| Effect::Listen { activation: *activation });
         let runs = self.runs.keys().map(|activation| Effect::RunChild { activation: *activation });
-        steps.chain(questions).chain(timers).chain(emits).chain(listens).chain(runs).collect()
+        steps
+            .chain(questions)
+            .chain(timers)
+            .chain(overdue)
+            .chain(emits)
+            .chain(listens)
+            .chain(runs)
+            .collect()
+    }
+
+    fn is_over(&mut self, activation: ActivationId, complete: bool) {
+        let over = self.open(activation).next().is_none();
+        assert_eq!(over, complete, "policies are asked again when nobody else is asked");
+        if over {
+            self.held.remove(&activation);
+        }
+    }
+
+    /// What policies and people say of a step.
+    fn settle_guard(&mut self, event: &Event) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the others say nothing of it")]
+        match event {
+            Event::StepJudged { activation, .. } => {
+                self.questions.remove(activation);
+                self.held.insert(*activation);
+            }
+            Event::StepRemedied { activation, complete: true, .. } => {
+                self.held.remove(activation);
+            }
+            Event::ApprovalAsked { activation, ask, .. } => {
+                let people = self.people.entry(*activation).or_default();
+                if people.digest != Some(ask.digest) {
+                    *people = People { digest: Some(ask.digest), ..People::default() };
+                }
+                let fallback = match &ask.fallback {
+                    Some(Remedy::Approval(other)) => Some(Arc::clone(other)),
+                    Some(_) | None => None,
+                };
+                let groups = vec![Arc::clone(&ask.group)];
+                let quorum = ask.quorum as usize;
+                let asked = AskedBy { groups, fallback, quorum, due: ask.due };
+                people.asked.insert(Arc::clone(&ask.policy), asked);
+            }
+            Event::ApprovalAnswered { activation, group, approves, complete, .. } => {
+                let people = self.people.get_mut(activation).expect("somebody has asked");
+                *people.answers.entry(Arc::clone(group)).or_default() += usize::from(*approves);
+                self.is_over(*activation, *complete);
+            }
+            Event::ApprovalOverdue { activation, policy, complete, .. } => {
+                let people = self.people.get_mut(activation).expect("somebody has asked");
+                let asked = people.asked.get_mut(policy).expect("only what is asked is overdue");
+                asked.due = None;
+                asked.groups.extend(asked.fallback.take());
+                self.is_over(*activation, *complete);
+            }
+            Event::ApprovalsVoided { activation, .. } => {
+                self.people.remove(activation);
+                self.held.remove(activation);
+            }
+            _ => {}
+        }
     }
 
     fn settle(&mut self, event: &Event) {
+        self.settle_guard(event);
         match event {
             Event::TaskEntered { activation, parent, .. } => {
                 if activation != parent {
@@ -141,10 +258,8 @@ impl Asked {
                 self.close_below(*activation);
             }
             Event::StepScheduled { activation, .. } => {
+                self.held.remove(activation);
                 self.timers.remove(&(*activation, Timer::Due));
-            }
-            Event::StepJudged { activation, .. } => {
-                self.questions.remove(activation);
             }
             Event::StepCompleted { activation, .. } => self.answered(*activation),
             Event::StepFailed { activation, retry_at, .. } => {
@@ -188,7 +303,13 @@ impl Asked {
                 self.runs.remove(activation);
                 self.answered(*activation);
             }
-            Event::StepRemedied { .. }
+            Event::StepJudged { .. }
+            | Event::StepRemedied { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::ApprovalClaimed { .. }
+            | Event::ApprovalAnswered { .. }
+            | Event::ApprovalOverdue { .. }
+            | Event::ApprovalsVoided { .. }
             | Event::ListenStarted { each: false, .. }
             | Event::EventTaken { over: false, .. }
             | Event::EventEmitted { .. }
@@ -213,6 +334,7 @@ impl Asked {
 
     /// What it waited for has come, so that its own timeout is over.
     fn answered(&mut self, id: ActivationId) {
+        self.held.remove(&id);
         self.steps.remove(&id);
         self.timers.remove(&(id, Timer::Deadline));
     }
@@ -223,6 +345,8 @@ impl Asked {
         let child = self.runs.remove(&id);
         assert!(child.flatten().is_none(), "{id:?} ended with its child running");
         self.questions.remove(&id);
+        self.held.remove(&id);
+        self.people.remove(&id);
         self.emits.remove(&id);
         self.listens.remove(&id);
         let parent = self.parents.remove(&id);

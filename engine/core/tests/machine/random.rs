@@ -13,6 +13,9 @@ pub(crate) enum Move {
     Complete(usize),
     Fail { which: usize, retryable: bool },
     Judge { which: usize, verdict: usize },
+    Answer { which: usize, group: usize, by: usize, approves: bool },
+    Claim { which: usize, by: usize, release: bool },
+    Void { which: usize },
     StaleAttempt { which: usize, off: u32 },
     AnyStep { activation: u32, attempt: u32 },
     Fire(usize),
@@ -38,8 +41,13 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         8 => which.clone().prop_map(Move::Complete),
         4 => (which.clone(), any::<bool>())
             .prop_map(|(which, retryable)| Move::Fail { which, retryable }),
-        8 => (which.clone(), 0usize..8)
+        14 => (which.clone(), 0usize..10)
             .prop_map(|(which, verdict)| Move::Judge { which, verdict }),
+        8 => (which.clone(), 0usize..2, 0usize..4, prop::bool::weighted(0.8))
+            .prop_map(|(which, group, by, approves)| Move::Answer { which, group, by, approves }),
+        4 => (which.clone(), 0usize..3, prop::bool::weighted(0.3))
+            .prop_map(|(which, by, release)| Move::Claim { which, by, release }),
+        1 => which.clone().prop_map(|which| Move::Void { which }),
         1 => (which.clone(), 0u32..3).prop_map(|(which, off)| Move::StaleAttempt { which, off }),
         1 => (any::<u32>(), any::<u32>())
             .prop_map(|(activation, attempt)| Move::AnyStep { activation, attempt }),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use baton_core::{
     ActivationId, Attempt, Command, Duration, Event, Json, TaskId,
-    guard::{Case, Guard, Remedy, Standing},
+    guard::{Case, Guard, People, Remedy, Standing},
     instance::{End, Status},
+    workflow::Hash,
 };
 
 use crate::{
@@ -57,6 +58,24 @@ impl Story {
 
     pub(crate) fn remedies(&self) -> &BTreeSet<Remedy> {
         &self.guard().remedies
+    }
+
+    /// The groups that are still asked.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let people = self.guard().waits_for();
+        people.into_iter().flat_map(People::groups).map(ToString::to_string).collect()
+    }
+
+    /// What people are asked about.
+    pub(crate) fn digest(&self) -> Hash {
+        let people = self.guard().people.as_deref();
+        people.and_then(People::digest).expect("people are asked")
+    }
+
+    /// Whether so many of a group have approved what a policy wanted last.
+    pub(crate) fn has_approved(&self, policy: &str, group: &str, quorum: u32) -> bool {
+        let people = self.guard().people.as_deref();
+        people.is_some_and(|people| people.are_enough(policy, group, quorum))
     }
 
     pub(crate) fn case(&self) -> &Case {

@@ -66,7 +66,7 @@ impl World {
             traceparent: "".into(),
             parent: None,
             carried: baton_core::guard::Carried::default(),
-            by: "".into(),
+            by: "person starter".into(),
         });
         let now = Timestamp(1_000_000);
         let id = InstanceId([3; 16]);
@@ -112,10 +112,16 @@ impl World {
                 let due = self.asked.timer(*activation, *timer).is_some_and(|at| at <= self.now);
                 Some(due && !self.instance.suspended)
             }
+            // Claims, four eyes, digests and sets have a say, too.
+            Command::ClaimApproval { activation, group, .. }
+            | Command::AnswerApproval { activation, group, .. } => {
+                (!self.asked.is_asked_of(*activation, group)).then_some(false)
+            }
             Command::PublishedEvent { activation } => Some(self.asked.publishes(*activation)),
             Command::EndChild { activation, .. } => Some(self.asked.runs(*activation)),
             // It may be that nothing listens for it.
             Command::TakeEvent { .. }
+            | Command::VoidApprovals { .. }
             | Command::Continue
             | Command::Cancel { .. }
             | Command::Terminate { .. }
@@ -207,8 +213,12 @@ impl World {
         let ended =
             matches!(instance.status(), Status::Completed | Status::Faulted | Status::Cancelled);
         assert_eq!(ended, instance.activations.is_empty());
-        let held = instance.guarded_steps().next().is_some();
-        let waits = !found.is_empty() || !instance.ready.is_empty() || (held && instance.suspended);
+        let asks = |step: &baton_core::instance::Step| {
+            step.guard.as_deref().is_some_and(|guard| guard.waits_for().is_some())
+        };
+        let mut held = instance.guarded_steps();
+        let held = held.any(|(_, step)| instance.suspended || asks(step));
+        let waits = !found.is_empty() || !instance.ready.is_empty() || held;
         assert_eq!(ended, !waits, "an open instance waits for something, an ended one for nothing");
     }
 }

@@ -24,6 +24,22 @@ impl Api {
         self.engine.identity.caller(metadata)
     }
 
+    /// The name under which what somebody does counts: who has several is known by one. What they may do is asked of them as
+    /// they call.
+    pub(super) fn name_of(&self, caller: &Principal) -> String {
+        self.same_person(&caller.to_string())
+    }
+
+    /// The same of a name that stands in the log.
+    pub(super) fn same_person(&self, name: &str) -> String {
+        match name.strip_prefix("person ") {
+            Some(person) => {
+                format!("person {}", self.engine.policies.person(person, clock::now()))
+            }
+            None => name.to_owned(),
+        }
+    }
+
     pub(super) fn allow(
         &self,
         caller: &Principal,
@@ -46,7 +62,7 @@ impl Api {
         }
         let principal = caller.clone();
         let question = Question { principal, action, resource, facts };
-        let (_, decision) = self.engine.policies.decide(&question, clock::now());
+        let decision = self.engine.policies.decide(&question, clock::now());
         if decision.verdict == Verdict::Allow {
             return Ok(());
         }
@@ -68,13 +84,23 @@ impl Api {
 
     /// Whether a list shows it. Nothing is written of what it does not.
     pub(super) fn sees(&self, caller: &Principal, resource: Resource) -> bool {
+        self.may(caller, Action::Read, resource, BTreeMap::new())
+    }
+
+    /// The same of anything.
+    pub(super) fn may(
+        &self,
+        caller: &Principal,
+        action: Action,
+        resource: Resource,
+        facts: BTreeMap<String, Value>,
+    ) -> bool {
         if self.engine.dev {
             return true;
         }
         let principal = caller.clone();
-        let facts = BTreeMap::new();
-        let question = Question { principal, action: Action::Read, resource, facts };
-        self.engine.policies.decide(&question, clock::now()).1.verdict == Verdict::Allow
+        let question = Question { principal, action, resource, facts };
+        self.engine.policies.decide(&question, clock::now()).verdict == Verdict::Allow
     }
 
     /// Whether something may be done with an instance that may not be in memory.

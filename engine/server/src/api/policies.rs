@@ -16,7 +16,7 @@ use crate::{
     clock,
     error::Refusal,
     limits,
-    policies::{self, Activation, Active, Deployed},
+    policies::{self, Activation, Active, Deployed, NewActivation},
     view::{from_timestamp, timestamp},
     wire::hex,
 };
@@ -62,6 +62,7 @@ fn refusal(error: policies::Error) -> Refusal {
             Refusal::InvalidPolicies(lines.join("\n"))
         }
         policies::Error::TooLarge => Refusal::TooLarge(text),
+        policies::Error::Full => Refusal::CatalogFull(text),
         policies::Error::Unknown(_) => Refusal::UnknownPolicies(text),
         policies::Error::NothingBefore => Refusal::NothingToRollBack(text),
         policies::Error::Unavailable(_) => Refusal::PartitionUnavailable(text),
@@ -83,7 +84,8 @@ impl Api {
         if bytes > limits::STORED_BYTES_MAX {
             return Err(refusal(policies::Error::TooLarge));
         }
-        let deployed = self.engine.policies.deploy(texts, &caller.to_string(), clock::now()).await;
+        let deployed =
+            self.engine.policies.deploy(texts, &self.name_of(caller), clock::now()).await;
         let (set, created, warnings) = deployed.map_err(refusal)?;
         if created {
             tracing::info!(version = set.version, author = set.author, "Policies were deployed");
@@ -98,7 +100,7 @@ impl Api {
     async fn activate_policies(
         &self,
         caller: &Principal,
-        version: u32,
+        (version, restores): (u32, u32),
         from: Option<prost_types::Timestamp>,
         reason: &str,
     ) -> Result<v1::PolicyActivation, Refusal> {
@@ -115,11 +117,23 @@ impl Api {
         let all = &self.engine.policies;
         all.refresh().await.map_err(refusal)?;
         let set = all.set(version).ok_or_else(|| refusal(policies::Error::Unknown(version)))?;
-        // A service that deployed it is nobody who could activate it.
-        let author = set.author.strip_prefix("person ").unwrap_or(&set.author);
+        let seen = all.last_activation();
+        let is_person = matches!(caller, Principal::Person { .. });
+        if !is_person && set.author == caller.to_string() {
+            // The author is a fact of a person; of anything else it must be said here.
+            return Err(Refusal::Forbidden("no service activates what it has deployed".into()));
+        }
+        // Under whatever name: the author is who calls, if both are one person.
+        let author = if is_person && self.same_person(&set.author) == self.name_of(caller) {
+            caller.id()
+        } else {
+            set.author.strip_prefix("person ").unwrap_or(&set.author)
+        };
         let facts = BTreeMap::from([("author".to_owned(), json!({ "person": author }))]);
         self.allow_knowing(caller, Action::ActivatePolicy, of_set(version), facts)?;
-        let activated = all.activate(version, &caller.to_string(), from, reason, now).await;
+        let by = self.name_of(caller);
+        let activation = NewActivation { version, by, from, reason, restores, seen };
+        let activated = all.activate(activation, now).await;
         activated.map(|activation| show_activation(&activation)).map_err(refusal)
     }
 }
@@ -154,7 +168,12 @@ impl PolicyService for Api {
         };
         Ok(Response::new(v1::ListPoliciesResponse {
             sets: seen.map(|set| show(set, false)).collect(),
-            activations: all.activations().iter().map(show_activation).collect(),
+            activations: all
+                .activations()
+                .iter()
+                .filter(|activation| self.sees(&caller, of_set(activation.version)))
+                .map(show_activation)
+                .collect(),
             active,
             active_sha256,
         }))
@@ -189,7 +208,8 @@ impl PolicyService for Api {
         let (metadata, _, request) = request.into_parts();
         let activated = async {
             let caller = self.caller(&metadata)?;
-            self.activate_policies(&caller, request.version, request.from, &request.reason).await
+            let which = (request.version, 0);
+            self.activate_policies(&caller, which, request.from, &request.reason).await
         };
         activated.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
@@ -202,8 +222,9 @@ impl PolicyService for Api {
         let rolled_back = async {
             let caller = self.caller(&metadata)?;
             self.engine.policies.refresh().await.map_err(refusal)?;
-            let version = self.engine.policies.version_before(clock::now()).map_err(refusal)?;
-            self.activate_policies(&caller, version, None, &request.reason).await
+            let before = self.engine.policies.before(clock::now()).map_err(refusal)?;
+            let which = (before.version, before.number);
+            self.activate_policies(&caller, which, None, &request.reason).await
         };
         rolled_back.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }

@@ -57,7 +57,7 @@ impl Api {
             traceparent: traceparent.into(),
             parent: None,
             carried: baton_core::guard::Carried::default(),
-            by: caller.to_string().into(),
+            by: self.name_of(&caller).into(),
         };
         self.engine.start(started, definition).await
     }
@@ -74,7 +74,23 @@ impl Api {
         let handle = self.engine.handle(partition_of(id))?;
         let instance =
             handle.ask(|reply| partition::Request::Command { id, command, reply }).await?;
-        Ok(self.show(&instance))
+        Ok(self.show_to(caller, &instance))
+    }
+
+    /// Who may not read it learns only how it stands.
+    pub(super) fn show_to(&self, caller: &Principal, instance: &Instance) -> v1::Instance {
+        let shown = self.show(instance);
+        if self.sees(caller, access::of_instance(instance)) {
+            return shown;
+        }
+        v1::Instance {
+            id: shown.id,
+            status: shown.status,
+            namespace: shown.namespace,
+            name: shown.name,
+            version: shown.version,
+            ..v1::Instance::default()
+        }
     }
 
     fn show(&self, instance: &Instance) -> v1::Instance {
@@ -207,7 +223,7 @@ impl Api {
         let (watcher, mut commits) = mpsc::channel(limits::WATCH_LAG_MAX);
         let positions = self.positions(id, Some(watcher)).await?;
         let (sender, receiver) = mpsc::channel(64);
-        let api = self.clone();
+        let (api, caller) = (self.clone(), caller.clone());
         tokio::spawn(async move {
             let mut teller = Teller::new(&api.engine, id);
             let mut last = positions.last().copied().unwrap_or_default();
@@ -221,6 +237,11 @@ impl Api {
                     }
                 };
                 let mut over = false;
+                // Rights may have been taken away meanwhile.
+                if let Err(refusal) = api.allow_instance(&caller, Action::Read, id).await {
+                    let _ = sender.send(Err(api.refused(refusal))).await;
+                    return;
+                }
                 for event in told {
                     over = ends(&event);
                     if event.number > request.after && sender.send(Ok(event)).await.is_err() {
@@ -361,7 +382,6 @@ impl WorkflowService for Api {
             let start = request.start.ok_or_else(|| Refusal::Invalid("start is missing".into()))?;
             let started = self.start_instance(&metadata, start).await?;
             let caller = self.caller(&metadata)?;
-            self.allow_instance(&caller, Action::Read, started.id).await?;
             let handle = self.engine.handle(partition_of(started.id))?;
             let id = started.id;
             let ended = handle.ask(|reply| partition::Request::Await { id, reply });
@@ -371,10 +391,12 @@ impl WorkflowService for Api {
                     () = self.engine.stop.cancelled() => Err(Refusal::PartitionUnavailable("the engine is stopping".into())),
                 }
             };
-            match tokio::time::timeout(wait, ended).await {
-                Ok(instance) => Ok(self.show(&instance?)),
-                Err(_) => self.get_instance(&caller, &id.to_string()).await,
-            }
+            let instance = if let Ok(ended) = tokio::time::timeout(wait, ended).await {
+                ended?
+            } else {
+                handle.ask(|reply| partition::Request::Get { id, reply }).await?
+            };
+            Ok(self.show_to(&caller, &instance))
         };
         waited.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }

@@ -173,6 +173,11 @@ impl<'a, F: Fn(TaskId) -> Option<&'a Task>> Telling<'_, F> {
             | Event::StepScheduled { .. }
             | Event::StepJudged { .. }
             | Event::StepRemedied { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::ApprovalClaimed { .. }
+            | Event::ApprovalAnswered { .. }
+            | Event::ApprovalOverdue { .. }
+            | Event::ApprovalsVoided { .. }
             | Event::StepCompleted { .. }
             | Event::StepFailed { .. }
             | Event::StepCancelled { .. }

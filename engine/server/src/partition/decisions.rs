@@ -84,6 +84,7 @@ impl Owner {
         for event in events {
             self.follow(id, event);
         }
+        self.note_inbox(id, events);
         let listens = |event: &Event| matches!(event, Event::ListenStarted { .. });
         if self.listeners.knows(id) || events.iter().any(listens) {
             self.note_listeners(id);

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use baton_core::{
-    ActivationId, Attempt, Command, InstanceId, Json,
+    ActivationId, Attempt, Command, Duration, InstanceId, Json,
     guard::{Judgement, Remedy, Standing, Verdict, Wanted},
     instance::Step,
     limits::TAINT_BEYOND,
@@ -15,9 +15,10 @@ use baton_policy::{
     question::{Action, Principal, Resource},
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{Exit, lanes::Asker, owner::Owner, resident::Resident};
-use crate::{limits, wire::cut};
+use crate::{limits, policies::Active, wire::cut};
 
 /// An attempt about which policies are to be asked.
 pub(super) struct Unjudged {
@@ -59,9 +60,18 @@ impl Owner {
             return None;
         }
         let function = resident.function(step)?;
-        let question = self.question(resident, held, (step, function));
-        let judgement =
-            judged(question, function, |question| self.engine.policies.decide(question, now));
+        // What people approve: this and nothing else.
+        let active = self.engine.policies.active(now);
+        let digest = digest(function, &held.arguments, active.hash());
+        let mut question = self.question(resident, held, (step, function));
+        if held.guard.as_deref().is_some_and(|guard| guard.people.is_some()) {
+            let approved = approved(&question, held, digest, &active);
+            question.facts.insert("approvals".to_owned(), approved);
+        }
+        let mut judgement = judged(question, function, &active);
+        if let Verdict::DenyUnless(_) = judgement.verdict {
+            judgement.digest = digest;
+        }
         self.engine.metrics.judged(&judgement.verdict);
         if judgement.verdict == Verdict::Deny {
             tracing::info!(
@@ -92,7 +102,8 @@ impl Owner {
         add("cost", case.cost.min(COST_MAX).into());
         add("taint", case.taint.iter().map(|class| Value::from(&**class)).collect());
         add("done", case.done.iter().map(|function| Value::from(&**function)).collect());
-        for name in ["approvals", "reviews", "masked", "escalated", "open"] {
+        add("approvals", Value::Array(Vec::new()));
+        for name in ["reviews", "masked", "escalated", "open"] {
             let done = guard.remedies.iter().filter(|remedy| fact_of(remedy) == name);
             add(name, done.map(|remedy| Value::from(&**remedy.parts().1)).collect());
         }
@@ -109,20 +120,44 @@ impl Owner {
     }
 }
 
+/// Groups of which every policy that wants them now has enough answers about exactly this. Policies are asked as if nobody
+/// had answered, so that each says how many it wants: a fact is only a name.
+fn approved(question: &Question, held: &Step, digest: Hash, active: &Active) -> Value {
+    let PolicyVerdict::DenyUnless(wanted) = active.decide(question).verdict else {
+        return Value::Array(Vec::new());
+    };
+    let mut groups: BTreeMap<&str, bool> = BTreeMap::new();
+    for wanted in &wanted {
+        if let PolicyRemedy::Approval(group) = &wanted.remedy {
+            let enough = held.guard.as_deref().is_some_and(|guard| {
+                guard.has_approved(&wanted.policy, group, wanted.quorum, digest)
+            });
+            *groups.entry(group).or_insert(true) &= enough;
+        }
+    }
+    groups.into_iter().filter(|(_, enough)| *enough).map(|(group, _)| Value::from(group)).collect()
+}
+
+/// Lengths go before what they measure, so that no text can pass for two.
+fn digest(function: &Function, arguments: &Json, set: Hash) -> Hash {
+    let mut digest = Sha256::new();
+    for part in [function.to_string().as_bytes(), arguments.as_bytes(), &set.0] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    Hash(digest.finalize().into())
+}
+
 /// Asks, unless there is too much to ask about: all of it is to be in the log, and a commit has its bounds.
-fn judged(
-    mut question: Question,
-    function: &Function,
-    ask: impl FnOnce(&Question) -> (Hash, Decision),
-) -> Judgement {
+fn judged(mut question: Question, function: &Function, active: &Active) -> Judgement {
     let text = |text: &String| Arc::from(cut(text, limits::REASON_TEXT_BYTES_MAX));
     let texts = |texts: &[String]| texts.iter().take(limits::REASONS_MAX).map(text).collect();
-    let (set, decision) = match too_much(&question) {
-        None => ask(&question),
+    let decision = match too_much(&question) {
+        None => active.decide(&question),
         Some(what) => {
             question.facts.clear();
             let (determining, errors) = (Vec::new(), vec![what]);
-            (Hash([0; 32]), Decision { verdict: PolicyVerdict::Deny, determining, errors })
+            Decision { verdict: PolicyVerdict::Deny, determining, errors }
         }
     };
     let classes = question.facts.get("classes").and_then(Value::as_array).into_iter().flatten();
@@ -130,12 +165,13 @@ fn judged(
     let question = serde_json::to_string(&question).expect("names and values are JSON");
     let mut judgement = Judgement {
         verdict: verdict(decision.verdict),
-        set,
+        set: active.hash(),
         determining: texts(&decision.determining),
         errors: texts(&decision.errors),
         question: Json::from_text(question),
         function: function.to_string().into(),
         classes,
+        digest: Hash([0; 32]),
     };
     if let Verdict::DenyUnless(wanted) = &judgement.verdict
         && wanted.len() > limits::REASONS_MAX
@@ -166,6 +202,7 @@ fn too_much(question: &Question) -> Option<String> {
 /// The fact that tells what was done.
 fn fact_of(remedy: &Remedy) -> &'static str {
     match remedy {
+        // Told by what people have answered.
         Remedy::Approval(_) => "approvals",
         Remedy::Review(_) => "reviews",
         Remedy::Mask(_) => "masked",
@@ -227,7 +264,7 @@ fn wanted(wanted: PolicyWanted) -> Wanted {
         remedy: remedy(&wanted.remedy),
         policy: wanted.policy.into(),
         quorum: wanted.quorum,
-        due: text(wanted.due),
+        due: wanted.due_ms.map(Duration),
         reason: text(wanted.reason),
         fallback: wanted.fallback.as_ref().map(remedy),
     }

@@ -339,6 +339,9 @@ fn answered_by(command: &Command) -> Option<ActivationId> {
         }
         Command::Continue
         | Command::Judge { .. }
+        | Command::ClaimApproval { .. }
+        | Command::AnswerApproval { .. }
+        | Command::VoidApprovals { .. }
         | Command::FireTimer { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }

@@ -30,6 +30,7 @@ use super::{
     beside::Beside,
     family::Kin,
     giving::Giving,
+    inbox::Inbox,
     intake::Taking,
     judging::Unjudged,
     lanes::{Asker, Lanes},
@@ -79,6 +80,8 @@ pub(super) struct Owner {
     pub(super) beside: Beside,
     /// What is to be done between parents and children.
     pub(super) family: VecDeque<Kin>,
+    /// What people are asked.
+    pub(super) inbox: Inbox,
     /// Steps about which policies are to be asked.
     pub(super) unjudged: VecDeque<Unjudged>,
     /// The inbox is to be read from [`Owner::inbox_position`] again.
@@ -141,6 +144,7 @@ impl Owner {
             lanes: Lanes::default(),
             beside: Beside::default(),
             family: VecDeque::new(),
+            inbox: Inbox::default(),
             unjudged: VecDeque::new(),
             inbox_anew: false,
             unfinished: VecDeque::new(),
@@ -290,6 +294,9 @@ impl Owner {
                 _ = slow_tick.tick() => {
                     figures.send_replace(self.figures());
                     self.forget_idle();
+                    if gathering {
+                        self.void_approvals().await?;
+                    }
                     self.lanes.queue_stalled();
                     if Instant::now() >= purge {
                         purge = Instant::now() + limits::PURGE_EVERY;
@@ -497,6 +504,10 @@ impl Owner {
             }
             Request::AttemptOpen { id, step, attempt, reply } => {
                 self.attempt_open(Query { id, step, attempt, reply });
+            }
+            Request::Inbox { reply } => {
+                let items = self.inbox.items().cloned().collect();
+                self.answer(reply, Ok(items));
             }
             Request::InboxEnds { question, sequence } => self.inbox_ends(question, sequence),
             Request::Published { id, activation } => {

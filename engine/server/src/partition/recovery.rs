@@ -230,6 +230,9 @@ impl Owner {
                 | Effect::CancelChild { .. } => {}
             }
         }
+        if resident.instance.guarded_steps().next().is_some() {
+            self.expect_answers(resident);
+        }
         if resident.instance.started.parent.is_some_and(|parent| parent.awaited) {
             self.family.push_back(Kin::Check { child: id });
         }

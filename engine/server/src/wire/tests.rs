@@ -5,8 +5,9 @@ mod broken;
 use std::sync::Arc;
 
 use baton_core::{
-    ActivationId, Attempt, Error as WorkflowError, Event, Instance, InstanceId, Json, Next, TaskId,
-    Timestamp,
+    ActivationId, Attempt, Duration, Error as WorkflowError, Event, Instance, InstanceId, Json,
+    Next, TaskId, Timestamp,
+    approval::{Answer, Ask},
     event::{Cause, Origin, Parent, Report, Started},
     guard::{Carried, Judgement, Remedy, Verdict, Wanted},
     workflow::{Hash, Name},
@@ -86,7 +87,7 @@ fn story() -> Vec<Event> {
         remedy: remedy.clone(),
         policy: "p".into(),
         quorum: 2,
-        due: Some("PT8H".into()),
+        due: Some(Duration(28_800_000)),
         reason: None,
         fallback: Some(remedies[4].clone()),
     });
@@ -102,7 +103,36 @@ fn story() -> Vec<Event> {
             question: json(r#"{"action":"dispatch"}"#),
             function: "a.b".into(),
             classes: vec!["internal".into()],
+            digest: Hash([5; 32]),
         }),
+    };
+    let asked = |policy: &str| Event::ApprovalAsked {
+        activation: step,
+        attempt: Attempt(1),
+        ask: Arc::new(Ask {
+            policy: policy.into(),
+            group: "managers".into(),
+            quorum: 2,
+            due: Some(Timestamp(60)),
+            fallback: Some(Remedy::Approval("board".into())),
+            reason: Some("much".into()),
+            digest: Hash([5; 32]),
+            set: Hash([6; 32]),
+        }),
+    };
+    let overdue = |complete| Event::ApprovalOverdue {
+        activation: step,
+        attempt: Attempt(1),
+        policy: "a".into(),
+        complete,
+    };
+    let answered = |complete| Event::ApprovalAnswered {
+        activation: step,
+        attempt: Attempt(1),
+        group: "managers".into(),
+        answer: Answer { by: "person bob".into(), reason: "".into(), at: Timestamp(2) },
+        approves: true,
+        complete,
     };
     vec![
         entered(root, root, 0),
@@ -116,6 +146,21 @@ fn story() -> Vec<Event> {
             facts: Some(json(r#"{"amount":5}"#)),
         },
         judged(unless),
+        asked("a"),
+        asked("b"),
+        Event::ApprovalClaimed {
+            activation: step,
+            group: "managers".into(),
+            by: Some("person bob".into()),
+        },
+        Event::ApprovalClaimed { activation: step, group: "managers".into(), by: None },
+        answered(false),
+        overdue(false),
+        overdue(true),
+        Event::ApprovalsVoided { activation: step, attempt: Attempt(1) },
+        asked("a"),
+        answered(true),
+        judged(Verdict::Deny),
         Event::StepRemedied {
             activation: step,
             attempt: Attempt(1),

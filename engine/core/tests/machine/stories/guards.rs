@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use baton_core::{
-    Command, Event,
-    guard::{Judgement, Remedy, Standing, Verdict},
+    Command, Duration, Event,
+    guard::{Judgement, Remedy, Standing, Verdict, Wanted},
     instance::Status,
+    workflow::Hash,
 };
 
 use crate::{
@@ -17,9 +18,30 @@ const ALLOW: usize = 7;
 const DENY: usize = 0;
 const MASK: usize = 1;
 const TELL: usize = 2;
-const APPROVE: usize = 3;
+const APPROVE_AND_MASK: usize = 3;
+const TWO_APPROVE: usize = 4;
+const TWO_GROUPS: usize = 5;
+const NIGHT: usize = 6;
 
 impl Story {
+    fn answered(self, group: &str, by: &str, approves: bool) -> Self {
+        let digest = self.digest();
+        self.answered_about(group, by, approves, digest)
+    }
+
+    fn answered_about(self, group: &str, by: &str, approves: bool, digest: Hash) -> Self {
+        let (activation, _) = self.held();
+        let (group, by) = (group.into(), by.into());
+        let reason = "because".into();
+        self.when(Command::AnswerApproval { activation, group, digest, by, approves, reason })
+    }
+
+    fn claimed(self, by: &str, release: bool) -> Self {
+        let (activation, _) = self.held();
+        let (group, by) = ("managers".into(), by.into());
+        self.when(Command::ClaimApproval { activation, group, by, release })
+    }
+
     /// Policies say this of the one step that they are asked about.
     fn judged(self, which: usize) -> Self {
         self.judged_as(judgement(which))
@@ -69,7 +91,7 @@ fn what_is_done_and_lifts_nothing_is_not_done_again() {
 
 #[test]
 fn what_nobody_can_give_denies() {
-    guarded(&[step("pay")]).judged(APPROVE).faulted("/authorization");
+    guarded(&[step("pay")]).judged(NIGHT).faulted("/authorization");
     let nothing = Judgement { verdict: Verdict::DenyUnless(Vec::new()), ..judgement(DENY) };
     guarded(&[step("pay")]).judged_as(nothing).faulted("/authorization");
 }
@@ -114,4 +136,153 @@ fn what_was_denied_leaves_no_trace_of_its_data() {
     let story = guarded(&[attempt(&[step("pay")], caught_by(&[wait(10)]))]).judged(DENY);
     assert_eq!(story.case().taint.len(), 0);
     assert!(story.tells(|event| matches!(event, Event::StepJudged { .. })));
+}
+
+#[test]
+fn people_are_asked_when_nothing_else_is_wanted() {
+    let story = guarded(&[step("pay")]).judged(APPROVE_AND_MASK);
+    assert_eq!(story.asked(), [""; 0], "first the mask");
+    let story = story.judged(TWO_GROUPS);
+    assert_eq!(story.asked(), ["board", "managers"]);
+    story.is(Status::Waiting);
+}
+
+#[test]
+fn enough_different_people_let_policies_be_asked_again() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    let story = story.answered("managers", "person a", true);
+    assert_eq!(story.standing(), Standing::Held, "one of two");
+    let story = story.answered("managers", "person a", true).refused("four-eyes");
+    let story = story.answered("managers", "person b", true);
+    assert_eq!(story.standing(), Standing::Unjudged, "people let nothing out: policies do");
+    story.judged(ALLOW).waits_for(&["pay"]);
+}
+
+#[test]
+fn who_started_it_does_not_answer() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    story.answered("managers", "person starter", true).refused("four-eyes");
+}
+
+#[test]
+fn nobody_answers_for_two_groups() {
+    let story = guarded(&[step("pay")]).judged(TWO_GROUPS).answered("managers", "person a", true);
+    let story = story.answered("board", "person a", true).refused("four-eyes");
+    let story = story.answered("board", "person b", true);
+    assert_eq!(story.standing(), Standing::Unjudged);
+}
+
+#[test]
+fn whoever_does_not_approve_ends_it() {
+    let story = guarded(&[attempt(&[step("pay")], caught_by(&[set("\"no\"")]))]);
+    story.judged(TWO_APPROVE).answered("managers", "person a", false).completed("\"no\"");
+}
+
+#[test]
+fn an_answer_is_about_what_was_asked_and_nothing_else() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    let other = Hash([99; 32]);
+    let story = story.answered_about("managers", "person a", true, other);
+    let story = story.refused("approval-changed").answered("managers", "person a", true);
+    let story = story.answered("managers", "person b", true);
+    // Policies want it for something else by now, say another set: what was approved is void.
+    let changed = Judgement { digest: other, ..judgement(TWO_APPROVE) };
+    let story = story.judged_as(changed).answered("managers", "person a", true);
+    assert_eq!(story.standing(), Standing::Held, "one of two again");
+}
+
+#[test]
+fn what_is_approved_and_forbidden_all_the_same_is_refused() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    let story = story.answered("managers", "person a", true).answered("managers", "person b", true);
+    story.judged(TWO_APPROVE).faulted("/authorization");
+}
+
+#[test]
+fn who_claims_it_keeps_others_away() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE).claimed("person a", false);
+    let story = story.answered("managers", "person b", true).refused("claimed");
+    let story = story.claimed("person b", false).refused("claimed");
+    // Whoever may claim it may take it from somebody who never comes back.
+    let story = story.claimed("person b", true).answered("managers", "person b", true);
+    assert_eq!(story.standing(), Standing::Held);
+    story.claimed("person starter", false).refused("four-eyes");
+}
+
+#[test]
+fn when_nobody_answers_others_answer_instead() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE).after_ms(500);
+    assert_eq!(story.asked(), ["board", "managers"]);
+    // Their answers count together.
+    let story = story.answered("managers", "person a", true).answered("board", "person b", true);
+    assert_eq!(story.standing(), Standing::Unjudged);
+    assert!(story.has_approved("policy", "managers", 2), "the board stands for them");
+    assert!(!story.has_approved("another", "managers", 2), "for this policy and for no other");
+    story.judged(ALLOW).waits_for(&["pay"]);
+}
+
+#[test]
+fn when_nobody_answers_somebody_is_told() {
+    let story = guarded(&[step("pay")]).judged(TWO_GROUPS).after_ms(500);
+    assert!(story.remedies().contains(&Remedy::Escalate("lead".into())));
+    assert_eq!(story.asked(), ["board", "managers"], "both are still asked");
+    assert!(story.tells(|event| matches!(event, Event::ApprovalOverdue { .. })));
+}
+
+#[test]
+fn people_answer_while_it_is_suspended_and_nothing_goes_out() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE).suspend();
+    let story = story.answered("managers", "person a", true).answered("managers", "person b", true);
+    story
+        .waits_for(&[])
+        .judged(ALLOW)
+        .refused("instance-suspended")
+        .resume()
+        .judged(ALLOW)
+        .waits_for(&["pay"]);
+}
+
+#[test]
+fn what_was_approved_holds_for_the_next_attempt() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    let story = story.answered("managers", "person a", true).answered("managers", "person b", true);
+    let story = story.judged(ALLOW).fail("pay").after_ms(1_000);
+    assert!(story.has_approved("policy", "managers", 2));
+    assert_eq!(story.asked(), [""; 0]);
+    story.judged(ALLOW).waits_for(&["pay"]);
+}
+
+#[test]
+fn all_fallbacks_come_when_they_are_due_together() {
+    let ask = |policy: &str, group: &str, level: &str| Wanted {
+        remedy: Remedy::Approval(group.into()),
+        policy: policy.into(),
+        quorum: 1,
+        due: Some(Duration(500)),
+        reason: None,
+        fallback: Some(Remedy::Escalate(level.into())),
+    };
+    let wanted = vec![ask("a", "managers", "lead"), ask("b", "experts", "head")];
+    let asked = Judgement { verdict: Verdict::DenyUnless(wanted), ..judgement(TWO_GROUPS) };
+    let story = guarded(&[step("pay")]).judged_as(asked).after_ms(500);
+    for level in ["lead", "head"] {
+        assert!(story.remedies().contains(&Remedy::Escalate(level.into())), "{level}");
+    }
+}
+
+#[test]
+fn another_set_voids_what_people_were_asked() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE).answered("managers", "person a", true);
+    let (activation, _) = story.held();
+    let void = |set| Command::VoidApprovals { activation, set: Hash([set; 32]) };
+    let story = story.when(void(9)).refused("not-awaited").when(void(1));
+    assert_eq!(story.standing(), Standing::Unjudged);
+    story.judged(TWO_APPROVE).answered("managers", "person a", true);
+}
+
+#[test]
+fn a_refused_step_stays_refused_when_a_fallback_comes() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE).suspend();
+    let story = story.answered("managers", "person a", false).after_ms(1_000);
+    story.resume().faulted("/authorization");
 }
