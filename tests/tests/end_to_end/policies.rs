@@ -320,7 +320,7 @@ async fn when_nobody_answers_in_time_others_are_asked() {
     let (mut world, _folder) = governed(APPROVED).await;
     deploy(&world, "pay", PAY).await;
     let id = world.start("pay", r#"{"amount":1000}"#).await.unwrap();
-    inbox(&world, |items| items.len() == 1).await;
+    inbox(&world, |items| !items.is_empty()).await;
     // The time goes by while nobody is there.
     world.cluster.batond.kill().unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
