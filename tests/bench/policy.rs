@@ -157,7 +157,7 @@ fn policies() -> String {
     let dispatch = "principal is Baton::Agent, action == Baton::Action::\"dispatch\"";
     add("permit", &format!("permit ({dispatch}, resource is Baton::Function);"));
     for n in 0..9 {
-        let when = format!("context.cost > {n}000000000 && context.attempts > {n}");
+        let when = format!("context.cost > {}000000000 && context.attempts > {n}", n + 1);
         add(
             &format!("all-{n}"),
             &format!("forbid ({dispatch}, resource is Baton::Function) when {{ {when} }};"),
@@ -169,7 +169,7 @@ fn policies() -> String {
                 "{dispatch}, resource is Baton::Function in Baton::Department::\"{department}\""
             );
             let when = match n % 3 {
-                0 => format!("context.amount > {n}0000"),
+                0 => format!("context.amount > {}00000000", n + 1),
                 1 => format!("context.classes.contains(\"class-{n}\")"),
                 _ => format!("resource.effect == \"irreversible\" && context.confidence < {n}"),
             };

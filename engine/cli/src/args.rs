@@ -244,6 +244,9 @@ pub(crate) enum Command {
         /// Ask the engine, too: it knows its catalog, and which functions the workers offer and what they take.
         #[arg(long)]
         engine: bool,
+        /// Before it runs where it matters: a workflow must say who owns it, who is on call, and its class of risk.
+        #[arg(long)]
+        production: bool,
         #[command(flatten)]
         catalog: Folder,
     },

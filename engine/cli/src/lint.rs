@@ -34,6 +34,7 @@ impl Checked {
 pub(crate) async fn lint(
     files: &[PathBuf],
     engine: Option<&Client>,
+    production: bool,
     catalog: &Folder,
     output: &Output,
 ) -> Result<Outcome, Error> {
@@ -46,6 +47,10 @@ pub(crate) async fn lint(
             baton_dsl::lint(&source)
         };
         let mut findings: Vec<Finding> = found.into_iter().map(Finding::from).collect();
+        if production {
+            let more = baton_dsl::lint_for_production(&source);
+            add(&mut findings, more.into_iter().map(Finding::from).collect());
+        }
         if let Some(engine) = engine {
             // The engine knows its catalog, and says itself what is not there.
             findings.retain(|found| found.is_error() || found.code != UNRESOLVED);

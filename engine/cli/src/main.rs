@@ -79,9 +79,9 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
     match arguments.command {
         Command::Dev(dev) => dev::dev(&dev, &output).await,
         Command::Deploy { files } => definitions::deploy(&client()?, &files, &output).await,
-        Command::Lint { files, engine, catalog } => {
+        Command::Lint { files, engine, production, catalog } => {
             let engine = engine.then(client).transpose()?;
-            lint::lint(&files, engine.as_ref(), &catalog, &output).await
+            lint::lint(&files, engine.as_ref(), production, &catalog, &output).await
         }
         Command::Test { files, catalog } => scenario::test(&files, &catalog, &output),
         Command::Diagram { file, short, catalog } => {

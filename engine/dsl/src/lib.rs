@@ -31,6 +31,7 @@ mod measure;
 mod meter;
 mod misspelt;
 mod pieces;
+mod production;
 mod program;
 mod refine;
 mod retry;
@@ -111,6 +112,18 @@ pub fn lint(source: &str) -> Vec<Diagnostic> {
 /// All findings, errors and warnings, in the order of their places.
 pub fn lint_with(source: &str, functions: &Functions) -> Vec<Diagnostic> {
     work(|| finish(document::compile(source, functions, Severity::Error))).0
+}
+
+/// What a workflow must say, besides, before it runs in production. Of what is no document it says nothing.
+pub fn lint_for_production(source: &str) -> Vec<Diagnostic> {
+    work(|| {
+        let mut sink = Sink::default();
+        let Some(tree) = tree::parse(source, &mut sink) else { return (Vec::new(), None) };
+        let mut sink = Sink::default();
+        production::check(&tree, &mut sink);
+        (located(sink, Some(&tree)), None)
+    })
+    .0
 }
 
 /// Checks the text of a function: one task, which may call the functions given.

@@ -616,3 +616,17 @@ fn the_same_source_has_the_same_hash() {
     assert_eq!(one.workflow.hash, other.workflow.hash);
     assert_ne!(one.workflow.hash, compiled(&document("[ ]", "")).workflow.hash);
 }
+
+#[test]
+fn a_workflow_for_production_says_who_answers_for_it() {
+    let head = "document: { dsl: '1.0.3', namespace: a, name: b, version: '1.0.0'";
+    let codes = |metadata: &str| {
+        let source = format!("{head}{metadata} }}\ndo: []\n");
+        let found = baton_dsl::lint_for_production(&source);
+        found.into_iter().map(|found| found.code.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(""), ["missing-owner", "missing-on-call", "missing-risk"]);
+    assert_eq!(codes(", metadata: { owner: us, onCall: ' ', risk: high }"), ["missing-on-call"]);
+    assert_eq!(codes(", metadata: { owner: us, onCall: me, risk: high }"), [""; 0]);
+    assert_eq!(codes(", metadata: { owner: 7, onCall: me, risk: high }"), ["missing-owner"]);
+}
