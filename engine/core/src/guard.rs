@@ -143,11 +143,7 @@ impl People {
 
     /// Groups whose answers are still wanted.
     pub fn groups(&self) -> BTreeSet<&Arc<str>> {
-        self.asked
-            .values()
-            .filter(|asking| {
-                !self.are_enough(&asking.ask.policy, &asking.ask.group, asking.ask.quorum)
-            })
+        self.open()
             .flat_map(|asking| [Some(&asking.ask.group), asking.stand_in()])
             .flatten()
             .collect()

@@ -17,7 +17,7 @@ use baton_core::{InstanceId, event::Started};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use crate::{Engine, error::Refusal};
+use crate::{Engine, error::Refusal, limits};
 
 /// Implements the services of `baton.v1`.
 #[derive(Clone)]
@@ -48,6 +48,16 @@ fn instance_id(text: &str) -> Result<InstanceId, Refusal> {
     uuid::Uuid::try_parse(text)
         .map(|id| InstanceId(id.into_bytes()))
         .map_err(|_| Refusal::InvalidId("an instance id is a UUID of 36 characters".into()))
+}
+
+fn checked_reason(reason: &str) -> Result<Arc<str>, Refusal> {
+    if reason.len() > limits::REASON_BYTES_MAX {
+        return Err(Refusal::TooLarge(format!(
+            "a reason has at most {} bytes",
+            limits::REASON_BYTES_MAX
+        )));
+    }
+    Ok(reason.into())
 }
 
 /// What must be equal when an idempotency key is used again.

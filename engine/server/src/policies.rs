@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{self, Broker},
     limits,
-    wire::hex,
+    wire::{hex, unhex},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -515,7 +515,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> Error {
 mod as_hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use super::hex;
+    use super::{hex, unhex};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&hex(bytes))
@@ -523,10 +523,6 @@ mod as_hex {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(from)?;
-        let byte =
-            |n: usize| text.get(2 * n..2 * n + 2).and_then(|b| u8::from_str_radix(b, 16).ok());
-        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-        let bytes = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
-        bytes.ok_or_else(|| D::Error::custom("a SHA-256 has 64 hexadecimal digits"))
+        unhex(&text).ok_or_else(|| D::Error::custom("a SHA-256 has 64 hexadecimal digits"))
     }
 }

@@ -3,7 +3,7 @@
 use baton_core::{ActivationId, Attempt, InstanceId};
 use sha2::{Digest, Sha256};
 
-use crate::wire::hex;
+use crate::wire::{hex, unhex};
 
 /// The W3C header, on NATS messages as on HTTP.
 pub const TRACEPARENT: &str = "traceparent";
@@ -27,17 +27,6 @@ pub fn parse_traceparent(text: &str) -> Option<([u8; 16], [u8; 8], u8)> {
     let span: [u8; 8] = unhex(span)?;
     let [flags] = unhex(flags)?;
     (trace != [0; 16] && span != [0; 8]).then_some((trace, span, flags))
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// The caller's trace, or one whose id is the instance's own.

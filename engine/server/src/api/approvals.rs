@@ -8,13 +8,13 @@ use baton_proto::v1::{self, approval_service_server::ApprovalService};
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
-use super::{Api, access, instance_id};
+use super::{Api, access, checked_reason, instance_id};
 use crate::{
     error::Refusal,
     limits,
     partition::{self, inbox::Item, partition_of},
     view::timestamp,
-    wire::hex,
+    wire::{hex, unhex},
 };
 
 impl Api {
@@ -152,11 +152,8 @@ impl Api {
 }
 
 fn digest(text: &str) -> Result<Hash, Refusal> {
-    let byte = |n: usize| text.get(2 * n..2 * n + 2).and_then(|b| u8::from_str_radix(b, 16).ok());
-    let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-    let bytes = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
     let wanted = "the digest of an approval has 64 hexadecimal digits";
-    bytes.map(Hash).ok_or_else(|| Refusal::Invalid(wanted.into()))
+    unhex(&text.to_ascii_lowercase()).map(Hash).ok_or_else(|| Refusal::Invalid(wanted.into()))
 }
 
 #[tonic::async_trait]
@@ -197,10 +194,7 @@ impl ApprovalService for Api {
         let answered = async {
             let caller = self.caller(&metadata)?;
             let digest = digest(&request.digest)?;
-            if request.reason.len() > limits::REASON_BYTES_MAX {
-                let bytes = limits::REASON_BYTES_MAX;
-                return Err(Refusal::TooLarge(format!("a reason has at most {bytes} bytes")));
-            }
+            let reason = checked_reason(&request.reason)?;
             if !request.approve && request.reason.trim().is_empty() {
                 let what = "say why it is not approved: the workflow and its owner are told";
                 return Err(Refusal::Invalid(what.into()));
@@ -211,7 +205,7 @@ impl ApprovalService for Api {
                 digest,
                 by: by.into(),
                 approves: request.approve,
-                reason: request.reason.as_str().into(),
+                reason: reason.clone(),
             };
             let about = (request.instance.as_str(), request.group.as_str());
             self.about_approval(&caller, Action::Decide, about, command).await

@@ -11,7 +11,7 @@ use baton_proto::v1::{self, policy_service_server::PolicyService};
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, checked_reason};
 use crate::{
     clock,
     error::Refusal,
@@ -104,10 +104,7 @@ impl Api {
         from: Option<prost_types::Timestamp>,
         reason: &str,
     ) -> Result<v1::PolicyActivation, Refusal> {
-        if reason.len() > limits::REASON_BYTES_MAX {
-            let bytes = limits::REASON_BYTES_MAX;
-            return Err(Refusal::TooLarge(format!("a reason has at most {bytes} bytes")));
-        }
+        checked_reason(reason)?;
         let now = clock::now();
         let from = match from {
             None => now,

@@ -1,6 +1,6 @@
 //! `WorkflowService`.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use baton_core::{Command, Instance, InstanceId, Json, event::Started};
 use baton_policy::question::{Action, Principal, Resource};
@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
-    Api, access,
+    Api, access, checked_reason,
     history::{self, Teller},
     instance_id,
 };
@@ -337,16 +337,6 @@ fn checked_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
     } else {
         Err(Refusal::Invalid("at most 16 labels: keys of 1 to 63 letters, digits, - _ . /; values of at most 256 bytes".into()))
     }
-}
-
-fn checked_reason(reason: &str) -> Result<Arc<str>, Refusal> {
-    if reason.len() > limits::REASON_BYTES_MAX {
-        return Err(Refusal::TooLarge(format!(
-            "a reason has at most {} bytes",
-            limits::REASON_BYTES_MAX
-        )));
-    }
-    Ok(reason.into())
 }
 
 type Answer<T> = Result<Response<T>, Status>;
