@@ -3,12 +3,16 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    hash::Hash,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use cedar_policy::{
-    Authorizer, Entities, Entity, EntityUid, EvalResult, Policy, PolicyId, Request, Schema,
+    Authorizer, Effect, Entities, Entity, EntityUid, EvalResult, Policy, PolicyId, Request, Schema,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -19,7 +23,7 @@ use crate::{
     limits,
     question::{Action, Principal, Question, Resource, uid},
     remedy::Wanted,
-    shard::{Shard, Shards},
+    shard::{Group, Shard, Shards},
 };
 
 /// Names and texts: `*.cedar` for policies, `entities.json` for people, groups and agents in Cedar's form. Others are for
@@ -37,33 +41,42 @@ pub struct Set {
     shards: Shards,
     entities: Entities,
     known: HashMap<EntityUid, Entity>,
-    /// Entities of a question: the same for each that is about the same two.
-    pairs: Mutex<HashMap<(Principal, Resource), Arc<Entities>>>,
+    /// Whose questions about what are asked again and again.
+    pairs: Mutex<HashMap<(Principal, Resource), Arc<Pair>>>,
+    /// The next pair's.
+    numbers: AtomicU64,
     /// What was decided: the same whenever what policies read is the same.
     decided: Mutex<HashMap<Read, Decision>>,
+    /// What groups of policies have said, likewise.
+    said: Mutex<HashMap<Read, Arc<Said>>>,
     authorizer: Authorizer,
     schema: Schema,
 }
 
-/// All of a question that policies read.
-#[derive(PartialEq, Eq, Hash)]
-struct Read {
-    principal: Principal,
-    action: Action,
-    resource: Resource,
-    /// Names and values.
-    facts: String,
+/// What is the same in all questions about the same two.
+struct Pair {
+    /// Of its own.
+    number: u64,
+    entities: Entities,
+    shard: Arc<Shard>,
 }
 
-impl Read {
-    /// None: it is not worth keeping.
-    fn of(question: &Question, shard: &Shard) -> Option<Self> {
-        let facts = shard.facts_of(question);
-        let (principal, resource) = (question.principal.clone(), question.resource.clone());
-        let read = Self { principal, action: question.action, resource, facts };
-        (question.action == Action::Dispatch && read.facts.len() <= limits::KEPT_FACTS_BYTES_MAX)
-            .then_some(read)
-    }
+/// All of a question that some policies read.
+#[derive(PartialEq, Eq, Hash)]
+struct Read {
+    pair: u64,
+    /// Which policies; none: all that may speak of the question.
+    group: Option<u64>,
+    /// Names and values.
+    facts: Vec<u8>,
+}
+
+/// What a group of policies says.
+#[derive(Default)]
+struct Said {
+    /// Those that apply.
+    applies: Vec<PolicyId>,
+    errors: Vec<String>,
 }
 
 /// What a set says to a question.
@@ -103,7 +116,9 @@ impl Set {
             known: known.collect(),
             entities: checked.entities,
             pairs: Mutex::default(),
+            numbers: AtomicU64::new(0),
             decided: Mutex::default(),
+            said: Mutex::default(),
             authorizer: Authorizer::new(),
             schema: check::schema(),
         })
@@ -139,71 +154,100 @@ impl Set {
         if let Err(error) = question.check() {
             return deny(error.to_string());
         }
-        let shard = self.shards.of_question(question);
-        let read = Read::of(question, &shard);
-        if let Some(decision) = read.as_ref().and_then(|read| self.decided().get(read).cloned()) {
+        let pair = match self.pair_of(question) {
+            Ok(pair) => pair,
+            Err(error) => return deny(error),
+        };
+        let read = read(question, &pair, None, || pair.shard.facts_of(question));
+        if let Some(decision) =
+            read.as_ref().and_then(|read| lock(&self.decided).get(read).cloned())
+        {
             return decision;
         }
         let request = match question.request(&self.schema) {
             Ok(request) => request,
             Err(error) => return deny(error.to_string()),
         };
-        let entities = match self.entities_of(question) {
-            Ok(entities) => entities,
-            Err(error) => return deny(error),
-        };
-        let decision = self.evaluate(&request, &shard, &entities);
+        let decision = self.evaluate(question, &request, &pair);
         if let Some(read) = read {
-            let mut decided = self.decided();
-            if decided.len() >= limits::DECISIONS_MAX {
-                decided.clear();
-            }
-            decided.insert(read, decision.clone());
+            keep(&mut lock(&self.decided), limits::DECISIONS_MAX, read, decision.clone());
         }
         decision
     }
 
-    fn decided(&self) -> MutexGuard<'_, HashMap<Read, Decision>> {
-        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn evaluate(&self, request: &Request, shard: &Shard, entities: &Entities) -> Decision {
-        let response = self.authorizer.is_authorized(request, &shard.all, entities);
-        let diagnostics = response.diagnostics();
-        let errors: Vec<_> = diagnostics.errors().map(ToString::to_string).collect();
+    fn evaluate(&self, question: &Question, request: &Request, pair: &Pair) -> Decision {
+        let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for group in &pair.shard.groups {
+            let said = self.said(group, question, request, pair);
+            let applies = match group.effect {
+                Effect::Permit => &mut permits,
+                Effect::Forbid => &mut forbids,
+            };
+            applies.extend(said.applies.iter().cloned());
+            errors.extend(said.errors.iter().cloned());
+        }
         if !errors.is_empty() {
             // A policy that errs is passed over by Cedar, be it one that forbids.
             return Decision { verdict: Verdict::Deny, determining: Vec::new(), errors };
         }
-        let mut determining: Vec<&PolicyId> = diagnostics.reason().collect();
+        let permitted = !permits.is_empty();
+        let mut determining = if forbids.is_empty() { permits } else { forbids.clone() };
         determining.sort();
-        let lifted = || determining.iter().map(|id| self.remedies.get(*id).cloned()).collect();
-        let verdict = match response.decision() {
-            cedar_policy::Decision::Allow => Verdict::Allow,
-            cedar_policy::Decision::Deny => match lifted() {
-                Some(wanted) if !determining.is_empty() => {
-                    // Nothing lifts what no permit allows.
-                    let permits = &shard.permits;
-                    let permitted = self.authorizer.is_authorized(request, permits, entities);
-                    match permitted.decision() {
-                        cedar_policy::Decision::Allow => Verdict::DenyUnless(wanted),
-                        cedar_policy::Decision::Deny => Verdict::Deny,
-                    }
-                }
-                Some(_) | None => Verdict::Deny,
-            },
+        let lifted = || -> Option<Vec<_>> {
+            determining.iter().map(|id| self.remedies.get(id).cloned()).collect()
+        };
+        let verdict = match (permitted, forbids.is_empty()) {
+            (true, true) => Verdict::Allow,
+            // Nothing lifts what no permit allows.
+            (false, _) => Verdict::Deny,
+            (true, false) => lifted().map_or(Verdict::Deny, Verdict::DenyUnless),
         };
         let determining =
-            determining.into_iter().map(|id| AsRef::<str>::as_ref(id).to_owned()).collect();
+            determining.iter().map(|id| AsRef::<str>::as_ref(id).to_owned()).collect();
         Decision { verdict, determining, errors }
     }
 
-    fn entities_of(&self, question: &Question) -> Result<Arc<Entities>, String> {
-        let pair = (question.principal.clone(), question.resource.clone());
-        let kept = self.pairs.lock().unwrap_or_else(PoisonError::into_inner).get(&pair).cloned();
-        if let Some(kept) = kept {
-            return Ok(kept);
+    fn said(
+        &self,
+        group: &Group,
+        question: &Question,
+        request: &Request,
+        pair: &Pair,
+    ) -> Arc<Said> {
+        let read = read(question, pair, Some(group.number), || group.facts_of(question));
+        if let Some(said) = read.as_ref().and_then(|read| lock(&self.said).get(read).cloned()) {
+            return said;
         }
+        // Of one effect only, so that those that determine the decision are all that apply.
+        let response = self.authorizer.is_authorized(request, &group.policies, &pair.entities);
+        let diagnostics = response.diagnostics();
+        let said = Arc::new(Said {
+            applies: diagnostics.reason().cloned().collect(),
+            errors: diagnostics.errors().map(ToString::to_string).collect(),
+        });
+        if let Some(read) = read {
+            keep(&mut lock(&self.said), limits::DECISIONS_MAX, read, Arc::clone(&said));
+        }
+        said
+    }
+
+    fn pair_of(&self, question: &Question) -> Result<Arc<Pair>, String> {
+        let key = (question.principal.clone(), question.resource.clone());
+        if let Some(kept) = lock(&self.pairs).get(&key).filter(|_| is_kept(question)) {
+            return Ok(Arc::clone(kept));
+        }
+        let pair = Arc::new(Pair {
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            entities: self.entities_of(question)?,
+            shard: self.shards.of_question(question),
+        });
+        if is_kept(question) {
+            keep(&mut lock(&self.pairs), limits::PAIRS_MAX, key, Arc::clone(&pair));
+        }
+        Ok(pair)
+    }
+
+    fn entities_of(&self, question: &Question) -> Result<Entities, String> {
         let (principal, resource) = (&question.principal, &question.resource);
         // Of the set only what the two are in: groups have no attributes, and nothing else is asked about.
         let mut about = vec![principal.uid(), resource.uid()];
@@ -217,19 +261,40 @@ impl Set {
         let known = about.iter().filter_map(|uid| self.known.get(uid).cloned());
         let mut all: HashMap<_, _> = known.map(|entity| (entity.uid(), entity)).collect();
         all.extend(own.into_iter().chain(resource.entity()).map(|entity| (entity.uid(), entity)));
-        let entities = Entities::from_entities(all.into_values(), None);
-        let entities = Arc::new(entities.map_err(|error| error.to_string())?);
-        // Callers and instances are too many to be kept.
-        if question.action != Action::Dispatch {
-            return Ok(entities);
-        }
-        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        if pairs.len() >= limits::PAIRS_MAX {
-            pairs.clear();
-        }
-        pairs.insert(pair, Arc::clone(&entities));
-        Ok(entities)
+        Entities::from_entities(all.into_values(), None).map_err(|error| error.to_string())
     }
+}
+
+/// Callers and instances are too many to be kept.
+fn is_kept(question: &Question) -> bool {
+    question.action == Action::Dispatch
+}
+
+/// None: it is not worth keeping.
+fn read(
+    question: &Question,
+    pair: &Pair,
+    group: Option<u64>,
+    facts: impl FnOnce() -> Vec<u8>,
+) -> Option<Read> {
+    let facts = is_kept(question).then(facts)?;
+    (facts.len() <= limits::KEPT_FACTS_BYTES_MAX).then_some(Read {
+        pair: pair.number,
+        group,
+        facts,
+    })
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets everything when there is too much.
+fn keep<K: Eq + Hash, V>(kept: &mut HashMap<K, V>, most: usize, key: K, value: V) {
+    if kept.len() >= most {
+        kept.clear();
+    }
+    kept.insert(key, value);
 }
 
 impl std::fmt::Debug for Set {

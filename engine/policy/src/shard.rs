@@ -4,9 +4,11 @@
 //! what determines it nor its errors. `tests/shards.rs` compares both.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    fmt::Write,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use cedar_policy::{
@@ -27,44 +29,73 @@ pub(crate) struct Shards {
     /// Departments that policies name: all others share what speaks of none.
     departments: BTreeSet<EntityUid>,
     made: Mutex<HashMap<Key, Arc<Shard>>>,
+    /// The next group's.
+    numbers: AtomicU64,
 }
 
-/// The policies that may speak of a question.
+/// The policies that may speak of a question, by what they do and what they read: when a fact changes, only those are asked
+/// again that read it.
 pub(crate) struct Shard {
-    pub all: PolicySet,
-    /// Those of them that allow.
-    pub permits: PolicySet,
-    /// Facts that they read; none: any may be.
+    pub(crate) groups: Vec<Group>,
+    /// Facts that any of them reads; none: any may be.
+    facts: Option<BTreeSet<String>>,
+}
+
+/// Policies of one effect that read the same facts.
+pub(crate) struct Group {
+    /// Of its own in the whole set.
+    pub(crate) number: u64,
+    pub(crate) effect: Effect,
+    pub(crate) policies: PolicySet,
     facts: Option<BTreeSet<String>>,
 }
 
 impl Shard {
-    fn of<'p>(scoped: impl Iterator<Item = &'p Scoped>) -> Self {
-        let scoped: Vec<_> = scoped.collect();
-        let facts: Option<Vec<_>> = scoped.iter().map(|scoped| scoped.facts.as_ref()).collect();
-        let policies: Vec<_> = scoped.iter().map(|scoped| scoped.policy.clone()).collect();
-        let permits = policies.iter().filter(|policy| policy.effect() == Effect::Permit).cloned();
-        let set = |policies: Vec<_>| {
-            PolicySet::from_policies(policies).expect("their ids differ in the whole set")
-        };
-        Self {
-            permits: set(permits.collect()),
-            all: set(policies),
-            facts: facts.map(|facts| facts.into_iter().flatten().cloned().collect()),
+    fn of<'p>(scoped: impl Iterator<Item = &'p Scoped>, numbers: &AtomicU64) -> Self {
+        let mut groups: BTreeMap<_, Vec<&Scoped>> = BTreeMap::new();
+        for scoped in scoped {
+            let permits = scoped.policy.effect() == Effect::Permit;
+            groups.entry((permits, scoped.facts.as_ref())).or_default().push(scoped);
         }
+        let facts: Option<Vec<_>> = groups.keys().map(|(_, facts)| *facts).collect();
+        let facts = facts.map(|facts| facts.into_iter().flatten().cloned().collect());
+        let groups = groups.into_iter().map(|((permits, facts), scoped)| {
+            let policies = scoped.into_iter().map(|scoped| scoped.policy.clone());
+            Group {
+                number: numbers.fetch_add(1, Ordering::Relaxed),
+                effect: if permits { Effect::Permit } else { Effect::Forbid },
+                policies: PolicySet::from_policies(policies)
+                    .expect("their ids differ in the whole set"),
+                facts: facts.cloned(),
+            }
+        });
+        Self { groups: groups.collect(), facts }
     }
 
     /// Names and values of the facts that its policies may read.
-    pub(crate) fn facts_of(&self, question: &Question) -> String {
-        let mut facts = String::new();
-        for (name, value) in question.known() {
-            if self.facts.as_ref().is_none_or(|read| read.contains(name)) {
-                // Writing to a string cannot fail.
-                let _ = write!(facts, "{name}={value},");
-            }
-        }
-        facts
+    pub(crate) fn facts_of(&self, question: &Question) -> Vec<u8> {
+        facts_read(self.facts.as_ref(), question)
     }
+}
+
+impl Group {
+    /// Names and values of the facts that its policies may read.
+    pub(crate) fn facts_of(&self, question: &Question) -> Vec<u8> {
+        facts_read(self.facts.as_ref(), question)
+    }
+}
+
+fn facts_read(read: Option<&BTreeSet<String>>, question: &Question) -> Vec<u8> {
+    let mut facts = Vec::new();
+    for (name, value) in question.known() {
+        if read.is_none_or(|read| read.contains(name)) {
+            facts.extend_from_slice(name.as_bytes());
+            facts.push(b'=');
+            serde_json::to_writer(&mut facts, value).expect("a value is JSON");
+            facts.push(b',');
+        }
+    }
+    facts
 }
 
 /// The facts that a policy reads; none when that cannot be told.
@@ -147,7 +178,7 @@ impl Shards {
             ResourceConstraint::Any | ResourceConstraint::Eq(_) | ResourceConstraint::Is(_) => None,
         });
         let departments = within.collect();
-        Self { policies, named, departments, made: Mutex::default() }
+        Self { policies, named, departments, made: Mutex::default(), numbers: AtomicU64::new(0) }
     }
 
     pub(crate) fn policies(&self) -> impl Iterator<Item = &Policy> {
@@ -179,7 +210,7 @@ impl Shards {
         }
         // Nobody waits for it: two may make the same.
         let of_key = self.policies.iter().filter(|scoped| scoped.speaks_of(&key));
-        let shard = Arc::new(Shard::of(of_key));
+        let shard = Arc::new(Shard::of(of_key, &self.numbers));
         let mut made = self.made();
         if made.len() >= limits::SHARDS_MAX {
             made.clear();

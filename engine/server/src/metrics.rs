@@ -24,8 +24,15 @@ pub struct Metrics {
     commit_bytes: Histogram,
     refused_results: Family<CodeLabel, Counter>,
     refused_requests: Family<CodeLabel, Counter>,
-    judged: Family<VerdictLabel, Counter>,
+    judged: Judged,
     pub lifecycle: lifecycle::Counts,
+}
+
+/// Found beforehand, because each step counts.
+struct Judged {
+    allow: Counter,
+    deny: Counter,
+    deny_unless: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -90,12 +97,18 @@ impl Default for Metrics {
             "Requests to the API that were refused",
             refused_requests.clone(),
         );
-        let judged = Family::default();
+        let judged = Family::<VerdictLabel, Counter>::default();
         registry.register(
             "judged_steps",
             "Times that policies were asked about a step, by what they said",
             judged.clone(),
         );
+        let counter = |verdict| judged.get_or_create_owned(&VerdictLabel { verdict });
+        let judged = Judged {
+            allow: counter("allow"),
+            deny: counter("deny"),
+            deny_unless: counter("deny-unless"),
+        };
         let lifecycle = lifecycle::Counts::default();
         registry.register(
             "lifecycle_events_published",
@@ -158,12 +171,12 @@ impl Metrics {
     }
 
     pub fn judged(&self, verdict: &Verdict) {
-        let verdict = match verdict {
-            Verdict::Allow => "allow",
-            Verdict::Deny => "deny",
-            Verdict::DenyUnless(_) => "deny-unless",
+        let counter = match verdict {
+            Verdict::Allow => &self.judged.allow,
+            Verdict::Deny => &self.judged.deny,
+            Verdict::DenyUnless(_) => &self.judged.deny_unless,
         };
-        self.judged.get_or_create(&VerdictLabel { verdict }).inc();
+        counter.inc();
     }
 
     /// The text that Prometheus reads, with what the partitions say of themselves.

@@ -60,17 +60,17 @@ impl Owner {
             return None;
         }
         let function = resident.function(step)?;
-        // What people approve: this and nothing else.
         let active = self.engine.policies.active(now);
-        let digest = digest(function, &held.arguments, active.hash());
+        // What people approve: this and nothing else.
+        let digest = || digest(function, &held.arguments, active.hash());
         let mut question = self.question(resident, held, (step, function));
         if held.guard.as_deref().is_some_and(|guard| guard.people.is_some()) {
-            let approved = approved(&question, held, digest, &active);
+            let approved = approved(&question, held, digest(), &active);
             question.facts.insert("approvals".to_owned(), approved);
         }
         let mut judgement = judged(question, function, &active);
         if let Verdict::DenyUnless(_) = judgement.verdict {
-            judgement.digest = digest;
+            judgement.digest = digest();
         }
         self.engine.metrics.judged(&judgement.verdict);
         if judgement.verdict == Verdict::Deny {
@@ -152,23 +152,25 @@ fn digest(function: &Function, arguments: &Json, set: Hash) -> Hash {
 fn judged(mut question: Question, function: &Function, active: &Active) -> Judgement {
     let text = |text: &String| Arc::from(cut(text, limits::REASON_TEXT_BYTES_MAX));
     let texts = |texts: &[String]| texts.iter().take(limits::REASONS_MAX).map(text).collect();
-    let decision = match too_much(&question) {
+    let written =
+        |question: &Question| serde_json::to_string(question).expect("names and values are JSON");
+    let mut asked = written(&question);
+    let decision = match too_much(&question, asked.len()) {
         None => active.decide(&question),
         Some(what) => {
             question.facts.clear();
+            asked = written(&question);
             let (determining, errors) = (Vec::new(), vec![what]);
             Decision { verdict: PolicyVerdict::Deny, determining, errors }
         }
     };
-    let classes = question.facts.get("classes").and_then(Value::as_array).into_iter().flatten();
-    let classes = classes.filter_map(Value::as_str).map(Arc::from).collect();
-    let question = serde_json::to_string(&question).expect("names and values are JSON");
+    let classes = texts_of(&question, "classes").map(Arc::from).collect();
     let mut judgement = Judgement {
         verdict: verdict(decision.verdict),
         set: active.hash(),
         determining: texts(&decision.determining),
         errors: texts(&decision.errors),
-        question: Json::from_text(question),
+        question: Json::from_text(asked),
         function: function.to_string().into(),
         classes,
         digest: Hash([0; 32]),
@@ -183,20 +185,20 @@ fn judged(mut question: Question, function: &Function, active: &Active) -> Judge
     judgement
 }
 
-fn too_much(question: &Question) -> Option<String> {
-    let facts = question.facts.values().map(|value| value.to_string().len()).sum::<usize>();
-    if facts > limits::QUESTION_BYTES_MAX {
-        return Some(format!("the facts have {facts} bytes, too many to ask about"));
+fn too_much(question: &Question, bytes: usize) -> Option<String> {
+    if bytes > limits::QUESTION_BYTES_MAX {
+        return Some(format!("the question has {bytes} bytes, too many to ask"));
     }
-    let texts = |fact: &str| {
-        let values = question.facts.get(fact).and_then(Value::as_array).into_iter().flatten();
-        values.filter_map(Value::as_str)
-    };
-    if texts("classes").any(|class| class.len() > limits::CLASS_BYTES_MAX) {
+    if texts_of(question, "classes").any(|class| class.len() > limits::CLASS_BYTES_MAX) {
         return Some("the name of a class of data is too long".into());
     }
-    let beyond = texts("taint").any(|class| class == TAINT_BEYOND);
+    let beyond = texts_of(question, "taint").any(|class| class == TAINT_BEYOND);
     beyond.then(|| "more classes of data have flowed into the case than can be told apart".into())
+}
+
+fn texts_of<'q>(question: &'q Question, fact: &str) -> impl Iterator<Item = &'q str> {
+    let values = question.facts.get(fact).and_then(Value::as_array);
+    values.into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The fact that tells what was done.
