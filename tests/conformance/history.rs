@@ -138,6 +138,8 @@ impl History {
             | Kind::ApprovalAnswered(_)
             | Kind::ApprovalOverdue(_)
             | Kind::ApprovalsVoided(_)
+            | Kind::StepHalted(_)
+            | Kind::ResultFenced(_)
             | Kind::EventEmitted(_)
             | Kind::EventPublished(_)
             | Kind::ListenStarted(_)

@@ -8,6 +8,7 @@ use baton_proto::v1::audit_service_client::AuditServiceClient;
 use baton_proto::v1::definition_service_client::DefinitionServiceClient;
 use baton_proto::v1::engine_service_client::EngineServiceClient;
 use baton_proto::v1::event_service_client::EventServiceClient;
+use baton_proto::v1::kill_service_client::KillServiceClient;
 use baton_proto::v1::policy_service_client::PolicyServiceClient;
 use baton_proto::v1::workflow_service_client::WorkflowServiceClient;
 use baton_proto::v1::{
@@ -48,6 +49,7 @@ pub struct Api {
     pub policies: PolicyServiceClient<Connection>,
     pub approvals: ApprovalServiceClient<Connection>,
     pub audit: AuditServiceClient<Connection>,
+    pub kills: KillServiceClient<Connection>,
     pub workflows: WorkflowServiceClient<Connection>,
     pub engine: EngineServiceClient<Connection>,
 }
@@ -86,6 +88,7 @@ impl Api {
             definitions: DefinitionServiceClient::with_interceptor(channel.clone(), caller.clone()),
             events: EventServiceClient::with_interceptor(channel.clone(), caller.clone()),
             audit: AuditServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            kills: KillServiceClient::with_interceptor(channel.clone(), caller.clone()),
             approvals: ApprovalServiceClient::with_interceptor(channel.clone(), caller.clone()),
             policies: PolicyServiceClient::with_interceptor(channel.clone(), caller.clone()),
             workflows: WorkflowServiceClient::with_interceptor(channel.clone(), caller.clone()),

@@ -5,15 +5,21 @@
 
 use std::collections::BTreeMap;
 
+use async_nats::jetstream;
+use baton_proto::v1::event::Kind;
+use baton_proto::v1::step_result::Outcome;
 use baton_proto::v1::{
-    ActivatePoliciesRequest, AnswerApprovalRequest, ApprovalItem, CancelRequest,
+    self, ActivatePoliciesRequest, AnswerApprovalRequest, ApprovalItem, CancelRequest,
     ClaimApprovalRequest, DecisionsRequest, DeployPoliciesRequest, DeployRequest, GetRequest,
-    HistoryRequest, InboxRequest, Instance, ListPoliciesRequest, ListRequest, PolicyActivation,
-    PublishEventRequest, RollBackPoliciesRequest, StatusRequest, WatchRequest,
+    HistoryRequest, InboxRequest, Instance, KillRequest, KillSwitch, ListPoliciesRequest,
+    ListRequest, ListSwitchesRequest, PolicyActivation, PublishEventRequest, RearmRequest,
+    ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand, StepResult, WatchRequest,
 };
 use baton_tests::governed::Authority;
 use baton_tests::world::{code, start_request};
 use baton_tests::{Api, DEADLINE, Governed, eventually, workflow};
+use futures::TryStreamExt as _;
+use prost::Message as _;
 use tonic::{Code, Response, Status};
 
 /// Who may do what, of people and services; and the lab does what it is asked.
@@ -41,6 +47,17 @@ permit (
   action in [Baton::Action::"deploy", Baton::Action::"read", Baton::Action::"activatePolicy"],
   resource is Baton::PolicySet
 );
+
+@id("operators-stop-and-read")
+permit (
+  principal in Baton::Group::"operators",
+  action in [Baton::Action::"kill", Baton::Action::"rearm", Baton::Action::"read"],
+  resource
+);
+
+@id("nobody-rearms-what-they-stopped")
+forbid (principal, action == Baton::Action::"rearm", resource)
+when { principal == context.author };
 
 @id("nobody-activates-what-they-wrote")
 forbid (principal, action == Baton::Action::"activatePolicy", resource)
@@ -72,7 +89,7 @@ async fn count(governed: &Governed, code: &str) -> f64 {
 async fn everything_is_refused(api: &Api, wanted: &str) {
     let workflow = workflow::lab("echo", ECHO);
     let id = "01990000-0000-7000-8000-000000000000".to_owned();
-    let Api { definitions, events, policies, approvals, audit, workflows, engine } = api;
+    let Api { definitions, events, policies, approvals, audit, kills, workflows, engine } = api;
     let mut definitions = definitions.clone();
     refused(definitions.deploy(DeployRequest { source: workflow }).await, wanted);
     refused(definitions.list_definitions(v1_list()).await, wanted);
@@ -98,12 +115,20 @@ async fn everything_is_refused(api: &Api, wanted: &str) {
     refused(approvals.answer(answer).await, wanted);
     let decisions = audit.clone().decisions(DecisionsRequest::default()).await;
     refused(decisions.map(|_| Response::new(())), wanted);
+    let mut kills = kills.clone();
+    refused(kills.kill(killing("everything")).await, wanted);
+    let drill = KillRequest { drill: true, ..killing("function:lab.echo") };
+    refused(kills.kill(drill).await, wanted);
     let mut policies = policies.clone();
     refused(policies.list(ListPoliciesRequest {}).await, wanted);
     refused(policies.deploy(DeployPoliciesRequest { texts: texts(RULES) }).await, wanted);
     let activate = ActivatePoliciesRequest { version: 1, ..ActivatePoliciesRequest::default() };
     refused(policies.activate(activate).await, wanted);
     refused(policies.roll_back(RollBackPoliciesRequest::default()).await, wanted);
+}
+
+fn killing(scope: &str) -> KillRequest {
+    KillRequest { scope: scope.to_owned(), ..KillRequest::default() }
 }
 
 fn v1_list() -> baton_proto::v1::ListDefinitionsRequest {
@@ -414,4 +439,142 @@ async fn replaying_an_old_approval_after_what_it_was_about_has_changed() {
     asked.answers(&asked.person("bob"), &new).await.unwrap();
     asked.answers(&asked.person("carl"), &new).await.unwrap();
     assert!(asked.ends().await.error.is_none());
+}
+
+/// The command that is in somebody's hands, as a copy of it in the queue shows it.
+async fn command_of(governed: &Governed, id: &str) -> StepCommand {
+    let client = governed.cluster.nats.connect().await.unwrap();
+    let stream = jetstream::new(client).get_stream("BATON_WORK").await.unwrap();
+    let filter = format!("baton.work.lab.hold.{id}.>");
+    let command = async || {
+        let subjects: Vec<_> = stream.info_with_subjects(&filter).await?.try_collect().await?;
+        let Some((subject, _)) = subjects.first() else { return Ok(None) };
+        let message = stream.get_last_raw_message_by_subject(subject).await?;
+        Ok(Some(StepCommand::decode(message.payload)?))
+    };
+    eventually(DEADLINE, "the command is queued", command).await.unwrap()
+}
+
+async fn kill(api: &Api, scope: &str) -> KillSwitch {
+    api.kills.clone().kill(killing(scope)).await.unwrap().into_inner()
+}
+
+const HOLD: &str = "- hold: { call: hold, with: { name: one } }";
+
+/// An instance of `lab/hold:1.0.0` whose step is in the lab's hands.
+async fn holding(governed: &Governed) -> String {
+    let anna = governed.person("anna", &["authors"]).unwrap();
+    anna.deploy(&workflow::lab("hold", HOLD)).await.unwrap();
+    let id = anna.start("lab", "hold", "{}", "").await.unwrap().id;
+    governed.lab.begun("one", 1, DEADLINE).await.unwrap();
+    id
+}
+
+/// How often results were refused for this reason.
+async fn results_refused(governed: &Governed, code: &str) -> f64 {
+    let (_, page) = governed.cluster.batond.page("/metrics").await.unwrap();
+    let line = format!("baton_refused_results_total{{code=\"{code}\"}} ");
+    page.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0.0)
+}
+
+#[tokio::test]
+async fn the_late_result_of_a_killed_agent() {
+    let governed = Governed::begin(RULES).await.unwrap();
+    let id = holding(&governed).await;
+    let command = command_of(&governed, &id).await;
+    let olga = governed.person("olga", &["operators"]).unwrap();
+    let switch = kill(&olga, "function:lab.hold").await;
+    assert_eq!(switch.stopped, 1);
+
+    // It has the token of its attempt, and does not listen to being stopped.
+    let before = olga.get(&id).await.unwrap();
+    let late = StepResult {
+        instance: command.instance.clone(),
+        step: command.step,
+        attempt: command.attempt,
+        token: command.token.clone(),
+        outcome: Some(Outcome::Output(b"\"paid to me\"".to_vec())),
+        worker: "lab-1".to_owned(),
+        cost: 7,
+        ..StepResult::default()
+    };
+    let jetstream = jetstream::new(governed.cluster.nats.connect().await.unwrap());
+    let payload = ResultBatch { results: vec![late.clone(), late] }.encode_to_vec();
+    let sent = jetstream.publish(command.reply_subject.clone(), payload.into()).await.unwrap();
+    sent.await.unwrap();
+    let counted = async || {
+        let (halted, stale) = tokio::join!(
+            results_refused(&governed, "halted"),
+            results_refused(&governed, "stale-attempt")
+        );
+        Ok((halted > 0.5 && stale > 0.5).then_some(()))
+    };
+    eventually(DEADLINE, "it counts as what it is, and once", counted).await.unwrap();
+    let after = olga.get(&id).await.unwrap();
+    assert_eq!((after.status(), after.output), (before.status(), before.output));
+    let history = olga.history(&id).await.unwrap();
+    let fenced = history.iter().filter_map(|event| event.event.as_ref()?.kind.as_ref());
+    let fenced = fenced.filter(|kind| matches!(kind, Kind::ResultFenced(_))).count();
+    assert_eq!(fenced, 1, "it is on record");
+
+    // Who stopped it does not let it go on.
+    let request = RearmRequest { number: switch.number, ..RearmRequest::default() };
+    refused(olga.kills.clone().rearm(request.clone()).await, "forbidden");
+    let otto = governed.person("otto", &["operators"]).unwrap();
+    let rearmed = otto.kills.clone().rearm(request).await.unwrap().into_inner();
+    assert_eq!((rearmed.held, rearmed.late), (1, 1));
+    governed.lab.begun("one", 2, DEADLINE).await.unwrap();
+    governed.lab.release("one");
+    let ended = olga.ended(&id, DEADLINE).await.unwrap();
+    assert_eq!(ended.output, r#"{"name":"one"}"#);
+    governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn running_on_under_a_version_that_was_withdrawn_meanwhile() {
+    let governed = Governed::begin(RULES).await.unwrap();
+    let id = holding(&governed).await;
+    let olga = governed.person("olga", &["operators"]).unwrap();
+    kill(&olga, "workflow:lab/hold:1.0.0").await;
+    governed.lab.release("one");
+    let anna = governed.person("anna", &["authors"]).unwrap();
+    let started = anna.workflows.clone().start(start_request("hold", "{}")).await.unwrap_err();
+    assert_eq!(code(&started), "workflow-stopped");
+    assert!((count(&governed, "workflow-stopped").await - 1.0).abs() < 0.1);
+    // Another version is another matter.
+    anna.deploy(&workflow::version("hold", "1.0.1", HOLD)).await.unwrap();
+    let other = anna.start("lab", "hold", "{}", "").await.unwrap().id;
+    olga.ended(&other, DEADLINE).await.unwrap();
+    let held = olga.get(&id).await.unwrap();
+    assert_eq!((held.status(), held.ended_at), (v1::Status::Waiting, None));
+    assert_eq!(governed.lab.calls().len(), 2, "once before, and once of the other version");
+    governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn stopping_another_departments_work() {
+    let scoped = RULES.replace(
+        "  action in [Baton::Action::\"kill\", Baton::Action::\"rearm\", Baton::Action::\"read\"],\n  resource\n",
+        "  action in [Baton::Action::\"kill\", Baton::Action::\"rearm\", Baton::Action::\"read\"],\n  resource in Baton::Department::\"lab\"\n",
+    );
+    assert_ne!(scoped, RULES);
+    let governed = Governed::begin(&scoped).await.unwrap();
+    let olga = governed.person("olga", &["operators"]).unwrap();
+    for scope in [
+        "everything",
+        "department:finance",
+        "function:finance.pay",
+        "workflow:finance/purchase",
+        "label:customer=7",
+        "class:personal",
+        "worker:lab-1",
+    ] {
+        refused(olga.kills.clone().kill(killing(scope)).await, "forbidden");
+    }
+    for scope in ["department:lab", "function:lab.echo", "workflow:lab/hold:1.0.0"] {
+        kill(&olga, scope).await;
+    }
+    let listed = olga.kills.clone().list_switches(ListSwitchesRequest { all: true }).await;
+    assert_eq!(listed.unwrap().into_inner().switches.len(), 3);
+    governed.end().await.unwrap();
 }

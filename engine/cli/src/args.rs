@@ -314,6 +314,35 @@ pub(crate) enum Command {
     /// Leave a step to others again that you have claimed.
     #[command(after_help = "Examples:\n  baton release 01990000-0000-7000-8000-000000000000/3")]
     Release(ClaimArguments),
+    /// Stop agents, functions, workflows or everything at once: commands leave the queue, workers are told, and what they
+    /// still answer is put on record and not applied.
+    #[command(after_help = KILL_HELP)]
+    Kill {
+        /// What to stop.
+        scope: String,
+        /// For whoever looks into it later.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+        /// Only say what would be stopped and how fast, and put that on record.
+        #[arg(long)]
+        drill: bool,
+    },
+    /// Let go on what a kill switch has stopped, each step as a new attempt.
+    #[command(after_help = "Examples:\n  baton rearm 3 --reason 'the price list is right again'")]
+    Rearm {
+        /// The number that `kill` printed.
+        number: u32,
+        /// For whoever looks into it later.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// List the kill switches that stop something.
+    #[command(after_help = "Examples:\n  baton switches\n  baton switches --all -o json")]
+    Switches {
+        /// Also those that were armed again, and drills.
+        #[arg(long)]
+        all: bool,
+    },
     /// List the workflows that are deployed, or print the source of one.
     #[command(after_help = "Examples:\n  baton definitions\n  baton definitions sales\n  \
         baton definitions sales/order:1.2.0")]
@@ -652,6 +681,13 @@ Examples:
 
 Both processes end with this command (Ctrl-C). What they say is in DIR/nats.log and DIR/batond.log.
 For development only: there is no access control, and a power cut may lose what was acknowledged last.";
+
+const KILL_HELP: &str = "Scopes:\n  everything\n  department:finance\n  function:finance.pay\n  \
+    worker:finance-7                  its steps go to other workers\n  \
+    workflow:finance/purchase:1.2.0   or all versions, without one; no instance is started either\n  \
+    label:customer=4711               instances with this label\n  \
+    class:personal                    instances into which such data has flowed\n\nExamples:\n  \
+    baton kill function:finance.pay --reason 'pays twice'\n  baton kill everything --drill\n  baton rearm 3";
 
 const START_HELP: &str = "\
 Examples:

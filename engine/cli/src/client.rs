@@ -5,8 +5,8 @@ use std::{error::Error as _, time::Duration};
 use baton_proto::v1::{
     approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
     definition_service_client::DefinitionServiceClient, engine_service_client::EngineServiceClient,
-    event_service_client::EventServiceClient, policy_service_client::PolicyServiceClient,
-    workflow_service_client::WorkflowServiceClient,
+    event_service_client::EventServiceClient, kill_service_client::KillServiceClient,
+    policy_service_client::PolicyServiceClient, workflow_service_client::WorkflowServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -133,6 +133,11 @@ impl Client {
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Connection> {
         AuditServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn kills(&self) -> KillServiceClient<Connection> {
+        KillServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use baton_proto::v1::{
     HistoryEvent, Json, Next, StepReport, child_ended, compensation_started, event::Kind, json,
-    next,
+    next, result_fenced::Result as Fenced,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +33,8 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::ApprovalsVoided(_)) => "approvals-voided",
         Some(Kind::StepCompleted(_)) => "step-completed",
         Some(Kind::StepFailed(_)) => "step-failed",
+        Some(Kind::StepHalted(_)) => "step-halted",
+        Some(Kind::ResultFenced(_)) => "result-fenced",
         Some(Kind::StepCancelled(_)) => "step-cancelled",
         Some(Kind::TimerStarted(_)) => "timer-started",
         Some(Kind::TimerFired(_)) => "timer-fired",
@@ -219,6 +221,20 @@ fn data(event: &HistoryEvent) -> Value {
             "activation": e.activation, "attempt": e.attempt, "error": e.error.as_ref().map(shape::problem),
             "retry_at": time(e.retry_at_ms), "report": e.report.as_ref().map(report),
         }),
+        Kind::StepHalted(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "switch": e.switch,
+        }),
+        Kind::ResultFenced(e) => {
+            let (output, error) = match &e.result {
+                Some(Fenced::Output(output)) => (value(Some(output)), None),
+                Some(Fenced::Error(error)) => (Value::Null, Some(shape::problem(error))),
+                None => (Value::Null, None),
+            };
+            json!({
+                "activation": e.activation, "attempt": e.attempt, "output": output, "error": error,
+                "report": e.report.as_ref().map(report),
+            })
+        }
         Kind::StepCancelled(e) => json!({ "activation": e.activation, "attempt": e.attempt }),
         Kind::TimerStarted(e) => {
             json!({ "activation": e.activation, "fires_at": time(e.fire_at_ms) })

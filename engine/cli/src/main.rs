@@ -17,6 +17,7 @@ mod inbox;
 mod input;
 mod instances;
 mod judged;
+mod kill;
 mod lint;
 mod output;
 mod policy;
@@ -93,6 +94,13 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
         Command::Deny(answer) => inbox::answer(&client()?, &answer, false, &output).await,
         Command::Claim(about) => inbox::claim(&client()?, &about, false, &output).await,
         Command::Release(about) => inbox::claim(&client()?, &about, true, &output).await,
+        Command::Kill { scope, reason, drill } => {
+            kill::kill(&client()?, &scope, &reason, drill, &output).await
+        }
+        Command::Rearm { number, reason } => {
+            kill::rearm(&client()?, number, &reason, &output).await
+        }
+        Command::Switches { all } => kill::list(&client()?, all, &output).await,
         Command::Functions { command } => functions::functions(&client()?, command, &output).await,
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,
         Command::Start(start) => start::start(&client()?, start, &output).await,

@@ -98,6 +98,9 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
         Kind::ApprovalAsked(asked) => {
             Some(format!("{} waits for people of {}", event.task, asked.group))
         }
+        Kind::StepHalted(halted) => {
+            Some(format!("{} is stopped by kill switch {}", event.task, halted.switch))
+        }
         Kind::InstanceSuspended(_) => Some("suspended".into()),
         Kind::ListenStarted(_) => Some(format!("{} listens", event.task)),
         Kind::ChildStarted(child) => {
@@ -117,6 +120,7 @@ fn progress_of(event: &HistoryEvent) -> Option<String> {
         | Kind::StepCompleted(_)
         | Kind::StepFailed(_)
         | Kind::StepCancelled(_)
+        | Kind::ResultFenced(_)
         | Kind::TimerFired(_)
         | Kind::LoopStarted(_)
         | Kind::LoopIterated(_)

@@ -205,6 +205,7 @@ impl Reading {
                 }
             }
             Kind::StepCancelled(e) => self.settle(e.activation, at, None),
+            Kind::StepHalted(e) => self.settle(e.activation, at, None),
             Kind::TimerStarted(e) => self.start_timer(e.activation, at, e.fire_at_ms),
             Kind::TimerFired(e) => self.stop_timer(e.activation, at),
             Kind::RetryScheduled(e) => {
@@ -229,6 +230,7 @@ impl Reading {
             | Kind::ApprovalAnswered(_)
             | Kind::ApprovalOverdue(_)
             | Kind::ApprovalsVoided(_)
+            | Kind::ResultFenced(_)
             | Kind::EventEmitted(_)
             | Kind::EventPublished(_)
             | Kind::ListenStarted(_)

@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     event::{Event, Next},
     id::{ActivationId, Attempt, TaskId, Timestamp},
-    instance::{Activation, Compensation, End, Instance, Phase, Ready, Step, Try},
+    instance::{Activation, Compensation, End, Halt, Instance, Phase, Ready, Step, Try},
     json::Json,
 };
 
@@ -82,6 +82,19 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
                 answer(instance, *activation, Ready::Raise(error.clone()));
             } else if let Phase::Step(step) = &mut get_mut(instance, *activation).phase {
                 step.retry_at = *retry_at;
+            }
+        }
+        Event::StepHalted { activation, attempt: _, switch } => {
+            if let Phase::Step(step) = &mut get_mut(instance, *activation).phase {
+                step.halt = Some(Box::new(Halt { switch: Arc::clone(switch), answered: false }));
+            }
+        }
+        Event::ResultFenced { activation, attempt: _, result: _, report } => {
+            instance.case.cost = instance.case.cost.saturating_add(report.cost);
+            if let Phase::Step(step) = &mut get_mut(instance, *activation).phase
+                && let Some(halt) = &mut step.halt
+            {
+                halt.answered = true;
             }
         }
         Event::StepCancelled { activation, attempt: _ }
@@ -360,8 +373,14 @@ fn schedule(
         .unwrap_or_else(|| before.map_or(&scheduled.input, |step| &step.arguments))
         .clone();
     let guard = before.and_then(|step| step.guard.clone());
-    scheduled.phase =
-        Phase::Step(Step { attempt, arguments, scheduled_at: at, retry_at: None, guard });
+    scheduled.phase = Phase::Step(Step {
+        attempt,
+        arguments,
+        scheduled_at: at,
+        retry_at: None,
+        guard,
+        halt: None,
+    });
     set_ready(instance, id, None);
 }
 

@@ -42,6 +42,10 @@ pub enum Command {
         approves: bool,
         reason: Arc<str>,
     },
+    /// A kill switch stops the attempt: nobody may go on with it.
+    HaltStep { activation: ActivationId, attempt: Attempt, switch: Arc<str> },
+    /// No kill switch stops the step any more: it begins anew, as another attempt.
+    RearmStep { activation: ActivationId, attempt: Attempt },
     /// The time has come that an effect [`crate::Effect::SetTimer`] asked to be told of.
     FireTimer { activation: ActivationId, timer: Timer },
     /// End it; the reason is for people.

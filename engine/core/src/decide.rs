@@ -9,6 +9,7 @@ mod enter;
 mod events;
 mod flow;
 mod guard;
+mod halt;
 mod raise;
 mod scope;
 
@@ -61,6 +62,7 @@ pub fn start(
 ///
 /// # Errors
 /// A [`Rejection`]; the instance is as it was.
+#[expect(clippy::too_many_lines, reason = "one arm for each command")]
 pub fn decide(
     instance: &mut Instance,
     workflow: &Workflow,
@@ -77,6 +79,8 @@ pub fn decide(
         | Command::ClaimApproval { .. }
         | Command::AnswerApproval { .. }
         | Command::VoidApprovals { .. }
+        | Command::HaltStep { .. }
+        | Command::RearmStep { .. }
         | Command::FireTimer { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }
@@ -92,6 +96,18 @@ pub fn decide(
             if decision.instance.suspended || decision.instance.ready.is_empty() {
                 return Err(Rejection::Idle);
             }
+        }
+        Command::CompleteStep { activation, attempt, output, report }
+            if halt::is_late(decision.instance, activation, attempt) =>
+        {
+            let result = Ok(output);
+            decision.record(Event::ResultFenced { activation, attempt, result, report });
+        }
+        Command::FailStep { activation, attempt, error, report, .. }
+            if halt::is_late(decision.instance, activation, attempt) =>
+        {
+            let result = Err(error);
+            decision.record(Event::ResultFenced { activation, attempt, result, report });
         }
         Command::CompleteStep { activation, attempt, output, report } => {
             expect_step(decision.instance, activation, attempt)?;
@@ -119,6 +135,14 @@ pub fn decide(
                 approve::expect_answerable(decision.instance, activation, &group, digest, &by)?;
             let answer = Answer { by, reason, at: now };
             decision.answer_approval(activation, attempt, &group, answer, approves);
+        }
+        Command::HaltStep { activation, attempt, switch } => {
+            expect_step(decision.instance, activation, attempt)?;
+            decision.record(Event::StepHalted { activation, attempt, switch });
+        }
+        Command::RearmStep { activation, attempt } => {
+            halt::expect_halted(decision.instance, activation, attempt)?;
+            decision.begin_attempt(activation, attempt.next());
         }
         Command::FireTimer { activation, timer } => {
             expect_timer(decision.instance, activation, timer, now)?;
@@ -324,27 +348,31 @@ impl<'a> Decision<'a> {
             Timer::Deadline => self.fault(id, Error::timeout().at(&self.task(id).pointer)),
             Timer::Due if self.instance.guarded_step(id).is_some() => self.approvals_overdue(id),
             Timer::Due => {
-                let step = self.activation(id).phase.step();
-                let is_guarded = step.is_some_and(|step| step.guard.is_some());
-                let event = match step.map(|step| step.attempt.next()) {
-                    Some(attempt) => {
-                        let guarded = self.evaluator.guards();
-                        let facts = if guarded && !is_guarded { self.facts(id) } else { Ok(None) };
-                        match facts {
-                            Ok(facts) => Event::StepScheduled {
-                                activation: id,
-                                attempt,
-                                arguments: None,
-                                guarded,
-                                facts,
-                            },
-                            Err(error) => return self.fault(id, error),
-                        }
-                    }
-                    None => Event::TimerFired { activation: id, output: self.tick_of(id) },
-                };
-                self.record(event);
+                if let Some(step) = self.activation(id).phase.step() {
+                    self.begin_attempt(id, step.attempt.next());
+                } else {
+                    let output = self.tick_of(id);
+                    self.record(Event::TimerFired { activation: id, output });
+                }
             }
+        }
+    }
+
+    /// One more attempt at a step.
+    fn begin_attempt(&mut self, id: ActivationId, attempt: Attempt) {
+        let step = self.activation(id).phase.step();
+        let is_guarded = step.is_some_and(|step| step.guard.is_some());
+        let guarded = self.evaluator.guards();
+        let facts = if guarded && !is_guarded { self.facts(id) } else { Ok(None) };
+        match facts {
+            Ok(facts) => self.record(Event::StepScheduled {
+                activation: id,
+                attempt,
+                arguments: None,
+                guarded,
+                facts,
+            }),
+            Err(error) => self.fault(id, error),
         }
     }
 
@@ -427,11 +455,12 @@ fn size(event: &Event) -> usize {
             Cause::Faulted(error) => error.bytes(),
             Cause::Cancelled(reason) => reason.len(),
         },
-        Event::ChildEnded { result, .. } => match result {
+        Event::ChildEnded { result, .. } | Event::ResultFenced { result, .. } => match result {
             Ok(output) => output.len(),
             Err(error) => error.bytes(),
         },
         Event::TaskSkipped { .. }
+        | Event::StepHalted { .. }
         | Event::ApprovalClaimed { .. }
         | Event::ApprovalOverdue { .. }
         | Event::ApprovalsVoided { .. }

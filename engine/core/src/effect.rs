@@ -59,7 +59,8 @@ pub fn effect(event: &Event) -> Option<Effect> {
         Event::StepJudged { activation, attempt, judgement } => (judgement.verdict
             == Verdict::Allow)
             .then_some(Effect::DispatchStep { activation: *activation, attempt: *attempt }),
-        Event::StepCancelled { activation, attempt } => {
+        Event::StepCancelled { activation, attempt }
+        | Event::StepHalted { activation, attempt, .. } => {
             Some(Effect::WithdrawStep { activation: *activation, attempt: *attempt })
         }
         Event::TaskEntered { activation, deadline, .. } => deadline.map(|at| Effect::SetTimer {
@@ -98,6 +99,7 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::TaskCompleted { .. }
         | Event::TaskFaulted { .. }
         | Event::StepCompleted { .. }
+        | Event::ResultFenced { .. }
         | Event::TimerFired { .. }
         | Event::LoopStarted { .. }
         | Event::LoopIterated { .. }

@@ -84,6 +84,15 @@ pub enum Event {
         retry_at: Option<Timestamp>,
         report: Report,
     },
+    /// A kill switch has stopped the attempt, before or after a worker had it.
+    StepHalted { activation: ActivationId, attempt: Attempt, switch: Arc<str> },
+    /// A worker has answered an attempt that was stopped: this is on record, and changes nothing but what the case has cost.
+    ResultFenced {
+        activation: ActivationId,
+        attempt: Attempt,
+        result: Result<Json, Error>,
+        report: Report,
+    },
     /// Its result is no longer wanted.
     StepCancelled { activation: ActivationId, attempt: Attempt },
     /// A `wait` waits.

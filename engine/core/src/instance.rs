@@ -248,6 +248,17 @@ pub struct Step {
     pub retry_at: Option<Timestamp>,
     /// It goes out only when policies allow it. Boxed, because most engines without policies have none.
     pub guard: Option<Box<Guard>>,
+    /// A kill switch has stopped this attempt. Boxed, because it is rare.
+    pub halt: Option<Box<Halt>>,
+}
+
+/// How a kill switch has stopped an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// Which switch.
+    pub switch: Arc<str>,
+    /// A worker has answered since.
+    pub answered: bool,
 }
 
 impl Step {
@@ -256,7 +267,7 @@ impl Step {
         self.guard.as_ref().map(|guard| guard.standing)
     }
 
-    /// Whether workers may have it.
+    /// Whether policies let workers have it.
     fn is_out(&self) -> bool {
         self.standing().is_none_or(|standing| standing == Standing::Allowed)
     }
@@ -342,6 +353,18 @@ impl Instance {
         self.activations.get(&id)?.guarded_step()
     }
 
+    /// Steps that kill switches have stopped.
+    pub fn halted_steps(&self) -> impl Iterator<Item = (ActivationId, &Step)> {
+        self.activations
+            .iter()
+            .filter_map(|(id, activation)| activation.halted_step().map(|step| (*id, step)))
+    }
+
+    /// The step of this number that a kill switch has stopped.
+    pub fn halted_step(&self, id: ActivationId) -> Option<&Step> {
+        self.activations.get(&id)?.halted_step()
+    }
+
     /// The open step of this number.
     pub fn open_step(&self, id: ActivationId) -> Option<&Step> {
         self.activations.get(&id)?.open_step()
@@ -396,7 +419,12 @@ impl Instance {
 impl Activation {
     /// The step that a worker has been asked for and has not answered.
     pub fn open_step(&self) -> Option<&Step> {
-        self.unanswered_step().filter(|step| step.is_out())
+        self.unanswered_step().filter(|step| step.is_out() && step.halt.is_none())
+    }
+
+    /// The step that a kill switch has stopped.
+    pub fn halted_step(&self) -> Option<&Step> {
+        self.unanswered_step().filter(|step| step.halt.is_some())
     }
 
     /// The step that must not go out, or not yet.

@@ -8,6 +8,7 @@ mod definitions;
 mod engine;
 mod events;
 pub(crate) mod history;
+mod kills;
 mod policies;
 mod workflows;
 

@@ -21,6 +21,7 @@ pub const LIFECYCLE_STREAM: &str = "BATON_LIFECYCLE";
 pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
 pub const FUNCTIONS_BUCKET: &str = "BATON_FUNCTIONS";
 pub const POLICIES_BUCKET: &str = "BATON_POLICIES";
+pub const SWITCHES_BUCKET: &str = "BATON_SWITCHES";
 pub const EFFECTS_BUCKET: &str = "BATON_EFFECTS";
 pub const LEASES_BUCKET: &str = "BATON_LEASES";
 pub const SETTINGS_BUCKET: &str = "BATON_SETTINGS";
@@ -70,6 +71,11 @@ pub fn event_subject(department: &str) -> String {
 /// Where the lifecycle events of a workflow go.
 pub fn lifecycle_subject(namespace: &str, name: &str) -> String {
     format!("baton.lifecycle.{namespace}.{name}")
+}
+
+/// Where the workers of a department hear what concerns what they have in hand.
+pub fn control_subject(department: &str) -> String {
+    format!("baton.control.{department}")
 }
 
 /// Where the workers of a department send what concerns instances of a partition.

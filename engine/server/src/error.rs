@@ -33,6 +33,10 @@ pub enum Refusal {
     #[error("{0}")]
     NothingToRollBack(String),
     #[error("{0}")]
+    UnknownSwitch(String),
+    #[error("kill switch {0} stops the workflow: no instance of it is started")]
+    WorkflowStopped(u32),
+    #[error("{0}")]
     Unauthenticated(String),
     #[error("{0}")]
     Forbidden(String),
@@ -70,6 +74,8 @@ impl Refusal {
             Self::InvalidPolicies(_) => "invalid-policies",
             Self::UnknownPolicies(_) => "unknown-policies",
             Self::NothingToRollBack(_) => "nothing-to-roll-back",
+            Self::UnknownSwitch(_) => "unknown-switch",
+            Self::WorkflowStopped(_) => "workflow-stopped",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::CatalogFull(_) => "catalog-full",
@@ -96,11 +102,14 @@ impl Refusal {
             Self::UnknownWorkflow(_)
             | Self::UnknownFunction(_)
             | Self::UnknownPolicies(_)
+            | Self::UnknownSwitch(_)
             | Self::UnknownInstance(_) => tonic::Code::NotFound,
             Self::Unauthenticated(_) => tonic::Code::Unauthenticated,
             Self::Forbidden(_) => tonic::Code::PermissionDenied,
             Self::KeyConflict | Self::VersionConflict(_) => tonic::Code::AlreadyExists,
-            Self::Rejected(_) | Self::NothingToRollBack(_) => tonic::Code::FailedPrecondition,
+            Self::Rejected(_) | Self::NothingToRollBack(_) | Self::WorkflowStopped(_) => {
+                tonic::Code::FailedPrecondition
+            }
             Self::Overloaded | Self::CatalogFull(_) => tonic::Code::ResourceExhausted,
             Self::PartitionUnavailable(_) => tonic::Code::Unavailable,
             Self::Internal(_) => tonic::Code::Internal,

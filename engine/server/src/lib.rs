@@ -26,6 +26,7 @@ pub mod partition;
 pub mod policies;
 pub mod registry;
 pub mod schedules;
+pub mod switches;
 pub mod telemetry;
 pub mod token;
 pub mod traces;
@@ -63,6 +64,7 @@ pub struct Engine {
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub policies: policies::Policies,
     pub registry: registry::Registry,
+    pub switches: switches::Switches,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
     /// For decisions that take long.
@@ -90,6 +92,7 @@ pub struct Parts {
     pub lifecycle: lifecycle::Scope,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
     pub policies: policies::Policies,
+    pub switches: switches::Switches,
     pub tokens: token::Key,
     pub traces: Option<traces::Traces>,
     pub stop: CancellationToken,
@@ -116,6 +119,7 @@ impl Engine {
             metrics,
             objects: parts.objects,
             policies: parts.policies,
+            switches: parts.switches,
             tokens: parts.tokens,
             traces: parts.traces,
             threads: partition::beside::Threads::default(),

@@ -339,3 +339,25 @@ pub const AUDIT_KNOWN: usize = 100_000;
 
 /// How often the policy sets are read again although nothing seems to have changed: a copy of the bucket may lag behind.
 pub const POLICIES_READ_AGAIN: Duration = Duration::from_secs(30);
+
+/// Kill switches that are on record, those that were armed again among them: each engine has all of them in memory.
+pub const SWITCHES_MAX: u32 = 10_000;
+
+/// How often an engine looks for kill switches that others have thrown.
+pub const SWITCHES_EVERY: Duration = Duration::from_millis(500);
+
+/// How often throwing one is tried while others do the same.
+pub const SWITCH_TRIES: usize = 10;
+
+/// Bytes of the scope of a kill switch.
+pub const SCOPE_BYTES_MAX: usize = 512;
+
+/// How long whoever throws a switch waits for the partitions: one that is recovering looks at the switches before it sends
+/// anything out.
+pub const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a request that stops something waits before it asks a partition again.
+pub const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Purges of single commands that are under way together.
+pub const PURGES_AT_ONCE: usize = 32;

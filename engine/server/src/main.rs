@@ -7,8 +7,8 @@ use baton_policy::Set;
 use baton_proto::v1::{
     approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
     definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
-    event_service_server::EventServiceServer, policy_service_server::PolicyServiceServer,
-    workflow_service_server::WorkflowServiceServer,
+    event_service_server::EventServiceServer, kill_service_server::KillServiceServer,
+    policy_service_server::PolicyServiceServer, workflow_service_server::WorkflowServiceServer,
 };
 use baton_server::{
     Engine, Parts,
@@ -26,6 +26,7 @@ use baton_server::{
     limits, partition,
     policies::{self, Policies},
     registry, schedules,
+    switches::Switches,
     token::Key,
     traces::Traces,
 };
@@ -84,6 +85,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     engine.set_partitions(handles);
     let registry = tokio::spawn(registry::serve(Arc::clone(&engine), stop.clone()));
     let learning = tokio::spawn(engine.policies.clone().serve(stop.clone()));
+    let switching = tokio::spawn(engine.switches.clone().serve(stop.clone()));
     let scheduling = tokio::spawn(schedules::serve(Arc::clone(&engine), stop.clone()));
     let api = TcpListener::bind(config.listen)
         .await
@@ -110,6 +112,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     registry.abort();
     scheduling.abort();
     learning.abort();
+    switching.abort();
     let cache = engine.cache.clone();
     let _ = tokio::task::spawn_blocking(move || cache.flush()).await;
     tracing::info!("Stopped");
@@ -133,7 +136,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         replicas: usize::from(config.replicas),
     };
     let own = own_policies(config).await?;
-    let Reached { broker, definitions, effects, leases, objects, policies, tokens } =
+    let Reached { broker, definitions, effects, leases, objects, policies, switches, tokens } =
         reach(&options, &Holder { id, name: name.clone() }, own.as_ref(), !config.dev).await?;
     let feed = Feed::start(&broker, stop.clone()).await?;
     let growth = Growth::settle(&broker.settings().await?, config.partitions).await?;
@@ -152,6 +155,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         lifecycle: config.lifecycle_events,
         objects,
         policies,
+        switches,
         tokens,
         traces,
         stop: stop.clone(),
@@ -166,6 +170,7 @@ struct Reached {
     leases: Leases,
     objects: async_nats::jetstream::object_store::ObjectStore,
     policies: Policies,
+    switches: Switches,
     tokens: Key,
 }
 
@@ -235,7 +240,8 @@ async fn open_all(
     let objects = broker.objects().await?;
     let effects = Effects::open(&broker).await?;
     let policies = Policies::open(&broker, own, enforced).await?;
-    Ok(Reached { broker, definitions, effects, leases, objects, policies, tokens })
+    let switches = Switches::open(&broker).await?;
+    Ok(Reached { broker, definitions, effects, leases, objects, policies, switches, tokens })
 }
 
 /// Of the data folder, which only one process can have open: the cache's own lock sees to that.
@@ -306,6 +312,7 @@ async fn serve_api(
         .add_service(Coded::new(policies, &engine))
         .add_service(Coded::new(ApprovalServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(AuditServiceServer::new(api.clone()), &engine))
+        .add_service(Coded::new(KillServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(EngineServiceServer::new(api), &engine))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

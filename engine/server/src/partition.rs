@@ -5,6 +5,7 @@ pub mod beside;
 mod decisions;
 mod family;
 mod giving;
+pub mod halting;
 pub mod inbox;
 mod intake;
 mod judging;
@@ -32,7 +33,9 @@ use crate::{
     growth::Growth,
     large,
     lease::{Held, Lease},
-    limits, log, wire,
+    limits, log,
+    switches::Scope,
+    wire,
 };
 
 /// Which partition an instance lives in: the last ten bits of its id, which are random in a UUIDv7.
@@ -152,6 +155,20 @@ pub enum Request {
     Published {
         id: InstanceId,
         activation: ActivationId,
+    },
+    /// Other kill switches are active than before; answered when all that they hold is stopped.
+    Switched {
+        reply: Reply<()>,
+    },
+    /// What a kill switch holds.
+    Held {
+        switch: u32,
+        reply: Reply<halting::Held>,
+    },
+    /// How many steps a kill switch would stop.
+    WouldStop {
+        scope: Scope,
+        reply: Reply<u64>,
     },
     /// Commands may be missing from the queue: compare and publish.
     Reconcile,

@@ -23,6 +23,7 @@ use crate::{
     effects::{self, Effects},
     limits,
     partition::{Request, partition_of},
+    switches::Switches,
     wire,
 };
 
@@ -130,7 +131,12 @@ impl Registry {
         }
     }
 
-    async fn announce(&self, subject: &str, payload: Bytes) -> v1::AnnouncementReply {
+    async fn announce(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        switches: &Switches,
+    ) -> v1::AnnouncementReply {
         let every = i64::try_from(limits::ANNOUNCE_EVERY.as_millis()).unwrap_or(i64::MAX);
         let refuse = |code: &str, error: String| v1::AnnouncementReply {
             error,
@@ -185,7 +191,8 @@ impl Registry {
             ack_wait_ms: i64::try_from(limits::QUEUE_ACK_WAIT.as_millis()).unwrap_or(i64::MAX),
         });
         let queues = queues.collect();
-        let offered = {
+        let name = announcement.worker;
+        {
             let mut known = self.known();
             known.forget_silent();
             if known.workers.len() >= limits::WORKERS_MAX {
@@ -197,26 +204,24 @@ impl Registry {
             for (function, schema) in schemas {
                 known.describe((department.clone(), function), &schema);
             }
-            let offered = functions.clone();
             let worker = Worker {
                 build: wire::cut(&announcement.build, limits::BUILD_BYTES_MAX).to_owned(),
-                functions,
+                functions: functions.clone(),
                 effects,
                 seen: Instant::now(),
                 seen_at: clock::now(),
             };
-            let key = (department, announcement.worker);
-            if known.workers.insert(key.clone(), worker).is_none() {
-                tracing::info!(department = %key.0, worker = %key.1, "A worker announced itself");
+            let key = (department.clone(), name.clone());
+            if known.workers.insert(key, worker).is_none() {
+                tracing::info!(%department, worker = %name, "A worker announced itself");
             }
-            (key.0, offered)
-        };
-        let (department, offered) = offered;
-        for function in offered {
+        }
+        for function in functions {
             let worst = || self.known().worst(&department, &function);
             self.effects.announced(&department, &function, worst).await;
         }
-        v1::AnnouncementReply { queues, announce_every_ms: every, ..Default::default() }
+        let halted = switches.of_worker(&name).is_some();
+        v1::AnnouncementReply { queues, announce_every_ms: every, halted, ..Default::default() }
     }
 }
 
@@ -294,7 +299,8 @@ async fn answer_announcements(engine: &Engine, announcements: Subscriber) {
     announcements
         .for_each_concurrent(64, async |message: Message| {
             let Some(reply) = message.reply.clone() else { return };
-            let answer = engine.registry.announce(&message.subject, message.payload).await;
+            let Engine { registry, switches, .. } = engine;
+            let answer = registry.announce(&message.subject, message.payload, switches).await;
             let _ = engine.broker.client.publish(reply, answer.encode_to_vec().into()).await;
         })
         .await;

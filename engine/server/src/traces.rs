@@ -212,6 +212,9 @@ fn outcome(event: &Event) -> Option<Outcome<'_>> {
     } else if let Event::StepFailed { activation, attempt, error, report, .. } = event {
         let error = Some(error.kind.to_string());
         Some(Outcome { step: *activation, attempt: *attempt, error, report: Some(report) })
+    } else if let Event::StepHalted { activation, attempt, .. } = event {
+        let (step, attempt) = (*activation, *attempt);
+        Some(Outcome { step, attempt, error: Some("halted".into()), report: None })
     } else if let Event::StepCancelled { activation, attempt } = event {
         Some(Outcome {
             step: *activation,

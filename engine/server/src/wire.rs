@@ -370,6 +370,22 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
                 report: Some(encode_report(report)),
             })
         }
+        Event::StepHalted { activation, attempt, switch } => Kind::StepHalted(v1::StepHalted {
+            activation: activation.0,
+            attempt: attempt.0,
+            switch: switch.to_string(),
+        }),
+        Event::ResultFenced { activation, attempt, result, report } => {
+            Kind::ResultFenced(v1::ResultFenced {
+                activation: activation.0,
+                attempt: attempt.0,
+                result: Some(match result {
+                    Ok(output) => v1::result_fenced::Result::Output(encode_json(output, large)),
+                    Err(error) => v1::result_fenced::Result::Error(encode_error(error)),
+                }),
+                report: Some(encode_report(report)),
+            })
+        }
         Event::StepCancelled { activation, attempt } => {
             Kind::StepCancelled(v1::StepCancelled { activation: activation.0, attempt: attempt.0 })
         }
@@ -611,6 +627,20 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             attempt: Attempt(e.attempt),
             error: decode_error(e.error)?,
             retry_at: at(e.retry_at_ms),
+            report: decode_report(e.report),
+        },
+        Kind::StepHalted(e) => Event::StepHalted {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            switch: e.switch.into(),
+        },
+        Kind::ResultFenced(e) => Event::ResultFenced {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            result: match e.result.ok_or(Error::Malformed("result"))? {
+                v1::result_fenced::Result::Output(output) => Ok(decode_json(Some(output), large)?),
+                v1::result_fenced::Result::Error(error) => Err(decode_error(Some(error))?),
+            },
             report: decode_report(e.report),
         },
         Kind::StepCancelled(e) => Event::StepCancelled {

@@ -8,6 +8,7 @@ mod deadlines;
 mod events;
 mod flow;
 mod keys;
+mod kills;
 mod lifecycle;
 mod lists;
 mod maps;

@@ -39,6 +39,7 @@ pub(crate) async fn run(
     desk: Arc<Desk>,
     announcement: v1::Announcement,
     queues: watch::Sender<Queues>,
+    halted: watch::Sender<bool>,
     now: Arc<Notify>,
 ) {
     let mut connections = desk.connections.clone();
@@ -48,7 +49,7 @@ pub(crate) async fn run(
     let _ = connections.wait_for(|made| *made > 0).await;
     loop {
         let wait = match announce(&desk, &announcement).await {
-            Ok((found, every)) => {
+            Ok(Answer { queues: found, halted: is_halted, every }) => {
                 delay.reset();
                 told.clear();
                 for offer in
@@ -63,6 +64,15 @@ pub(crate) async fn run(
                     tracing::info!(queues = found.len(), "announced, taking commands");
                 }
                 queues.send_replace(found);
+                if halted.send_replace(is_halted) != is_halted {
+                    if is_halted {
+                        tracing::warn!(
+                            "a kill switch stops this worker: what it has in hand goes to others"
+                        );
+                    } else {
+                        tracing::info!("the kill switch is armed again, taking commands");
+                    }
+                }
                 every
             }
             Err(error) => {
@@ -83,10 +93,16 @@ pub(crate) async fn run(
     }
 }
 
-async fn announce(
-    desk: &Desk,
-    announcement: &v1::Announcement,
-) -> Result<(Queues, Duration), Error> {
+/// What the engine says to an announcement.
+struct Answer {
+    queues: Queues,
+    /// A kill switch stops this worker.
+    halted: bool,
+    /// When to announce again.
+    every: Duration,
+}
+
+async fn announce(desk: &Desk, announcement: &v1::Announcement) -> Result<Answer, Error> {
     let subject = format!("baton.announce.{}", desk.department);
     let answer = desk.request(subject, announcement.encode_to_vec().into()).await?;
     let reply = v1::AnnouncementReply::decode(answer.payload)?;
@@ -98,7 +114,8 @@ async fn announce(
         (queue.function, Queue { stream: queue.stream, consumer: queue.consumer, ack_wait })
     });
     let every = positive_ms(reply.announce_every_ms).unwrap_or(ANNOUNCE_EVERY_DEFAULT);
-    Ok((queues.collect(), every.max(ANNOUNCE_EVERY_MIN)))
+    let (halted, every) = (reply.halted, every.max(ANNOUNCE_EVERY_MIN));
+    Ok(Answer { queues: queues.collect(), halted, every })
 }
 
 fn positive_ms(ms: i64) -> Option<Duration> {

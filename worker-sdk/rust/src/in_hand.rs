@@ -10,6 +10,8 @@ use async_nats::Subject;
 use baton_proto::v1;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::{UNWANTED_MAX, UNWANTED_TIME};
+
 /// One attempt at one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptId {
@@ -44,6 +46,8 @@ pub(crate) struct InHand(Mutex<Hand>);
 struct Hand {
     held: HashMap<AttemptId, Held>,
     arrivals: u64,
+    /// Cancelled before they came, and when.
+    unwanted: HashMap<AttemptId, Instant>,
 }
 
 struct Held {
@@ -73,6 +77,22 @@ pub(crate) struct Renewals {
     pub(crate) give_back: Vec<Subject>,
 }
 
+impl Hand {
+    fn expect_no_more(&mut self, id: AttemptId, now: Instant) {
+        if self.unwanted.len() >= UNWANTED_MAX {
+            self.unwanted.retain(|_, at| now.duration_since(*at) <= UNWANTED_TIME);
+        }
+        if self.unwanted.len() < UNWANTED_MAX {
+            self.unwanted.insert(id, now);
+        }
+    }
+
+    fn is_unwanted(&mut self, id: AttemptId, now: Instant) -> bool {
+        let cancelled = self.unwanted.remove(&id);
+        cancelled.is_some_and(|at| now.duration_since(at) <= UNWANTED_TIME)
+    }
+}
+
 impl InHand {
     /// None when it has begun already: then only the place of its acknowledgement changes.
     pub(crate) fn arrive(
@@ -85,6 +105,7 @@ impl InHand {
         let mut hand = self.lock();
         hand.arrivals += 1;
         let arrival = Arrival(hand.arrivals);
+        let unwanted = hand.is_unwanted(id, now);
         match hand.held.entry(id) {
             Entry::Occupied(mut held) => {
                 let held = held.get_mut();
@@ -94,10 +115,14 @@ impl InHand {
                 (!held.begun).then_some(arrival)
             }
             Entry::Vacant(place) => {
+                let cancelled = CancellationToken::new();
+                if unwanted {
+                    cancelled.cancel();
+                }
                 place.insert(Held {
                     arrival,
                     reply,
-                    cancelled: CancellationToken::new(),
+                    cancelled,
                     begun: false,
                     renewed: now,
                     ack_wait,
@@ -130,9 +155,14 @@ impl InHand {
         ids.iter().filter_map(|id| hand.held.remove(id)).map(|held| held.reply).collect()
     }
 
-    /// False when it is not in hand.
-    pub(crate) fn cancel(&self, id: AttemptId) -> bool {
-        let token = self.lock().held.get(&id).map(|held| held.cancelled.clone());
+    /// False when it is not in hand: should it still be on its way, it never begins.
+    pub(crate) fn cancel(&self, id: AttemptId, now: Instant) -> bool {
+        let mut hand = self.lock();
+        let token = hand.held.get(&id).map(|held| held.cancelled.clone());
+        if token.is_none() {
+            hand.expect_no_more(id, now);
+        }
+        drop(hand);
         // Outside the lock: cancelling wakes handlers.
         token.inspect(CancellationToken::cancel).is_some()
     }
@@ -200,9 +230,21 @@ mod tests {
     fn a_command_cancelled_before_it_began_never_begins() {
         let (hand, now) = (InHand::default(), Instant::now());
         let arrival = hand.arrive(id(1), "reply".into(), WAIT, now).unwrap();
-        assert!(hand.cancel(id(1)));
+        assert!(hand.cancel(id(1), now));
         assert!(matches!(hand.start(id(1), arrival), Start::Drop(_)));
-        assert!(!hand.cancel(id(1)));
+        assert!(!hand.cancel(id(1), now));
+    }
+
+    #[test]
+    fn a_command_cancelled_before_it_came_never_begins() {
+        let (hand, now) = (InHand::default(), Instant::now());
+        assert!(!hand.cancel(id(1), now));
+        let arrival = hand.arrive(id(1), "reply".into(), WAIT, now).unwrap();
+        assert!(matches!(hand.start(id(1), arrival), Start::Drop(_)));
+        // Much later it is another matter: the engine is asked about what comes again.
+        let later = now + UNWANTED_TIME * 2;
+        let arrival = hand.arrive(id(1), "reply".into(), WAIT, later).unwrap();
+        assert!(matches!(hand.start(id(1), arrival), Start::Run(_)));
     }
 
     #[test]

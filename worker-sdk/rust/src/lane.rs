@@ -10,7 +10,7 @@ use std::{
 use async_nats::Message;
 use futures::FutureExt;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub(crate) struct Lane {
     concurrency: usize,
     pull: Pull,
     settle: mpsc::Sender<Vec<Finished>>,
+    /// A kill switch stops this worker.
+    halted: watch::Receiver<bool>,
     queue: VecDeque<(Arrival, Delivered)>,
     /// Handlers that had to wait for something. One that never waits runs within the lane and costs no task.
     running: JoinSet<Ending>,
@@ -45,6 +47,7 @@ impl Lane {
         concurrency: usize,
         pull: Pull,
         settle: mpsc::Sender<Vec<Finished>>,
+        halted: watch::Receiver<bool>,
     ) -> Self {
         Self {
             desk,
@@ -52,6 +55,7 @@ impl Lane {
             concurrency,
             pull,
             settle,
+            halted,
             queue: VecDeque::new(),
             running: JoinSet::new(),
             ids: HashMap::new(),
@@ -74,6 +78,7 @@ impl Lane {
             }
             tokio::select! { biased;
                 () = stop.cancelled() => {}
+                Ok(()) = self.halted.changed() => self.halt().await,
                 Some(ended) = self.running.join_next_with_id() => self.joined(ended).await,
                 command = self.pull.next() => if let Some(command) = command {
                     self.accept(&command).await;
@@ -83,9 +88,31 @@ impl Lane {
         self.drain(grace).await;
     }
 
+    /// Gives everything back when a kill switch stops this worker: others may go on with it.
+    async fn halt(&mut self) {
+        if !*self.halted.borrow_and_update() {
+            return;
+        }
+        for (_, delivered) in std::mem::take(&mut self.queue) {
+            self.give_back(delivered.id).await;
+        }
+        for reply in self.pull.pause().await.into_iter().filter_map(|command| command.reply) {
+            self.desk.acknowledge(reply, Ack::GiveBack).await;
+        }
+        self.stop_running().await;
+    }
+
+    /// Ends what runs, and gives it back.
+    async fn stop_running(&mut self) {
+        self.running.abort_all();
+        while let Some(ended) = self.running.join_next_with_id().await {
+            self.joined(ended).await;
+        }
+    }
+
     /// How many commands may be here or on their way.
     fn room(&self) -> usize {
-        if self.desk.in_hand.len() >= UNSETTLED_MAX {
+        if *self.halted.borrow() || self.desk.in_hand.len() >= UNSETTLED_MAX {
             return 0;
         }
         let window = self.concurrency + self.pace.prefetch(self.concurrency);
@@ -224,10 +251,7 @@ impl Lane {
                 handlers,
                 "handlers outlasted the drain, others take over"
             );
-            self.running.abort_all();
-            while let Some(ended) = self.running.join_next_with_id().await {
-                self.joined(ended).await;
-            }
+            self.stop_running().await;
             self.hand_over().await;
         }
     }

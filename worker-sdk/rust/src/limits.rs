@@ -78,3 +78,9 @@ pub(crate) const SETTLE_GRACE: Duration = Duration::from_secs(3);
 
 /// Messages on their way to the connection.
 pub(crate) const CLIENT_CAPACITY: usize = 16 * 1024;
+
+/// How long an attempt that was cancelled before its command came is remembered: what is on its way comes by then.
+pub(crate) const UNWANTED_TIME: Duration = Duration::from_secs(10);
+
+/// Attempts that are remembered so, some 200 KiB: every worker of a department hears of all that are cancelled there.
+pub(crate) const UNWANTED_MAX: usize = 4_096;

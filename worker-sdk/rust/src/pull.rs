@@ -153,6 +153,23 @@ impl Pull {
         rest
     }
 
+    /// Asks for nothing more until it is asked again, and gives what has come in the meantime.
+    pub(crate) async fn pause(&mut self) -> Vec<Message> {
+        let inbox_subject = Subject::from(self.desk.client.new_inbox());
+        // The broker sends nothing to an inbox that nobody listens to, so that what it was asked for goes to others.
+        match self.desk.client.subscribe(inbox_subject.clone()).await {
+            Ok(inbox) => {
+                let rest = self.close().await;
+                (self.inbox_subject, self.inbox, self.requested) = (inbox_subject, inbox, 0);
+                rest
+            }
+            Err(error) => {
+                tracing::warn!(%error, "commands that were asked for may still come");
+                Vec::new()
+            }
+        }
+    }
+
     fn bind(&mut self) {
         let queue = self.queues.borrow_and_update().get(&self.function).cloned();
         if queue != self.queue {

@@ -149,11 +149,12 @@ impl Worker {
         tracing::info!(worker = desk.worker, department = desk.department, "worker starts");
 
         let (queues, found) = watch::channel(announce::Queues::new());
+        let (halting, halted) = watch::channel(false);
         let announce_now = Arc::new(Notify::new());
         // Dropped at the end, and everything in it with it.
         let mut upkeep = JoinSet::new();
         let control = client.subscribe(format!("baton.control.{}", desk.department)).await?;
-        upkeep.spawn(cancellation::run(desk.clone(), control));
+        upkeep.spawn(cancellation::run(desk.clone(), control, announce_now.clone()));
         upkeep.spawn(lease::run(desk.clone(), found.clone()));
 
         let (settle, turns) = mpsc::channel(TURNS_WAITING_MAX);
@@ -174,11 +175,13 @@ impl Worker {
                 announce_now.clone(),
             )
             .await?;
-            let lane = Lane::new(desk.clone(), function, concurrency, pull, settle.clone());
+            let (desk, settle, halted) = (desk.clone(), settle.clone(), halted.clone());
+            let lane = Lane::new(desk, function, concurrency, pull, settle, halted);
             lanes.spawn(lane.run(stop.clone(), options.grace));
         }
         drop(settle);
-        upkeep.spawn(announce::run(desk.clone(), announcement, queues, announce_now));
+        let announcing = announce::run(desk.clone(), announcement, queues, halting, announce_now);
+        upkeep.spawn(announcing);
 
         shutdown.await;
         tracing::info!(in_hand = desk.in_hand.len(), "worker drains");

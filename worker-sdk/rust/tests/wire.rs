@@ -216,7 +216,12 @@ async fn a_cancelled_attempt_gives_no_result_and_its_command_is_acknowledged() {
     });
     engine.dispatch("wait", 1, "null").await;
     tokio::time::timeout(PATIENCE, begun.notified()).await.expect("the handler should begin");
-    let cancellation = v1::StepCancellation { instance: INSTANCE.to_vec(), step: 1, attempt: 1 };
+    let cancellation = v1::StepCancellation {
+        instance: INSTANCE.to_vec(),
+        step: 1,
+        attempt: 1,
+        ..Default::default()
+    };
     let control = format!("baton.control.{DEPARTMENT}");
     engine.client.publish(control, cancellation.encode_to_vec().into()).await.unwrap();
     engine.until_settled().await;
@@ -461,7 +466,12 @@ async fn a_worker_needs_no_more_than_the_documented_permissions() {
     let renewed =
         async { while acknowledgements.next().await.is_some_and(|ack| ack.payload != "+WPI") {} };
     tokio::time::timeout(PATIENCE, renewed).await.expect("the command should be renewed");
-    let cancellation = v1::StepCancellation { instance: INSTANCE.to_vec(), step: 2, attempt: 1 };
+    let cancellation = v1::StepCancellation {
+        instance: INSTANCE.to_vec(),
+        step: 2,
+        attempt: 1,
+        ..Default::default()
+    };
     let control = format!("baton.control.{DEPARTMENT}");
     engine.client.publish(control, cancellation.encode_to_vec().into()).await.unwrap();
     engine.until_settled().await;

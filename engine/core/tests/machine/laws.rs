@@ -51,7 +51,7 @@ fn the_laws_hold_in_every_story() {
     let end = teller.expect("a thread can be started").join().expect("the runner catches panics");
     assert_eq!(end, Ok(()));
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 43, "the stories tell of every kind of event");
+    assert_eq!(seen.len(), 45, "the stories tell of every kind of event");
 }
 
 /// A start may be refused, and then there is no story.
@@ -98,6 +98,8 @@ fn repeat(world: &mut World, command: &Command) {
         | Command::ClaimApproval { .. }
         | Command::AnswerApproval { .. }
         | Command::VoidApprovals { .. }
+        | Command::HaltStep { .. }
+        | Command::RearmStep { .. }
         | Command::Cancel { .. }
         | Command::Terminate { .. }
         | Command::Suspend { .. }
@@ -142,6 +144,18 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
             let asked: Vec<_> = asked_people(world);
             let (activation, ..) = asked.get(which % asked.len().max(1))?.clone();
             Command::VoidApprovals { activation, set: Hash([1; 32]) }
+        }
+        Move::Halt(which) => {
+            let (activation, attempt) = step(which)?;
+            Command::HaltStep { activation, attempt, switch: "7".into() }
+        }
+        Move::Late { which, well } => {
+            let late = halted(world, which)?;
+            if well { complete(late, "\"late\"") } else { fail(late, true) }
+        }
+        Move::Rearm(which) => {
+            let (activation, attempt) = halted(world, which)?;
+            Command::RearmStep { activation, attempt }
         }
         Move::Claim { which, by, release } => {
             let asked: Vec<_> = asked_people(world);
@@ -214,6 +228,12 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
         },
         Move::Repeat => return None,
     })
+}
+
+fn halted(world: &World, which: usize) -> Option<(ActivationId, Attempt)> {
+    let halted: Vec<_> =
+        world.instance.halted_steps().map(|(id, step)| (id, step.attempt)).collect();
+    halted.get(which % halted.len().max(1)).copied()
 }
 
 fn asked(world: &World, wanted: impl Fn(&Effect) -> Option<ActivationId>) -> Vec<ActivationId> {

@@ -24,6 +24,8 @@ pub(crate) struct Asked {
     guards: bool,
     /// What people are asked, by step and group.
     people: BTreeMap<ActivationId, People>,
+    /// Steps that kill switches have stopped, and whether a worker has answered since.
+    halted: BTreeMap<ActivationId, (Attempt, bool)>,
     /// Steps that wait for people.
     held: BTreeSet<ActivationId>,
     timers: BTreeMap<(ActivationId, Timer), Timestamp>,
@@ -130,6 +132,14 @@ impl Asked {
 
     pub(crate) fn is_open(&self, step: ActivationId, attempt: Attempt) -> bool {
         self.steps.get(&step) == Some(&attempt)
+    }
+
+    pub(crate) fn is_halted(&self, step: ActivationId, attempt: Attempt) -> bool {
+        self.halted.get(&step).is_some_and(|(halted, _)| *halted == attempt)
+    }
+
+    pub(crate) fn is_late(&self, step: ActivationId, attempt: Attempt) -> bool {
+        self.halted.get(&step) == Some(&(attempt, false))
     }
 
     pub(crate) fn timer(&self, of: ActivationId, timer: Timer) -> Option<Timestamp> {
@@ -259,7 +269,14 @@ impl Asked {
             }
             Event::StepScheduled { activation, .. } => {
                 self.held.remove(activation);
+                self.halted.remove(activation);
                 self.timers.remove(&(*activation, Timer::Due));
+            }
+            Event::StepHalted { activation, attempt, .. } => {
+                self.halted.insert(*activation, (*attempt, false));
+            }
+            Event::ResultFenced { activation, attempt, .. } => {
+                self.halted.insert(*activation, (*attempt, true));
             }
             Event::StepCompleted { activation, .. } => self.answered(*activation),
             Event::StepFailed { activation, retry_at, .. } => {
@@ -335,6 +352,7 @@ impl Asked {
     /// What it waited for has come, so that its own timeout is over.
     fn answered(&mut self, id: ActivationId) {
         self.held.remove(&id);
+        self.halted.remove(&id);
         self.steps.remove(&id);
         self.timers.remove(&(id, Timer::Deadline));
     }
@@ -346,6 +364,7 @@ impl Asked {
         assert!(child.flatten().is_none(), "{id:?} ended with its child running");
         self.questions.remove(&id);
         self.held.remove(&id);
+        self.halted.remove(&id);
         self.people.remove(&id);
         self.emits.remove(&id);
         self.listens.remove(&id);

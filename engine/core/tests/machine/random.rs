@@ -16,6 +16,9 @@ pub(crate) enum Move {
     Answer { which: usize, group: usize, by: usize, approves: bool },
     Claim { which: usize, by: usize, release: bool },
     Void { which: usize },
+    Halt(usize),
+    Late { which: usize, well: bool },
+    Rearm(usize),
     StaleAttempt { which: usize, off: u32 },
     AnyStep { activation: u32, attempt: u32 },
     Fire(usize),
@@ -48,6 +51,9 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (which.clone(), 0usize..3, prop::bool::weighted(0.3))
             .prop_map(|(which, by, release)| Move::Claim { which, by, release }),
         1 => which.clone().prop_map(|which| Move::Void { which }),
+        3 => which.clone().prop_map(Move::Halt),
+        2 => (which.clone(), any::<bool>()).prop_map(|(which, well)| Move::Late { which, well }),
+        4 => which.clone().prop_map(Move::Rearm),
         1 => (which.clone(), 0u32..3).prop_map(|(which, off)| Move::StaleAttempt { which, off }),
         1 => (any::<u32>(), any::<u32>())
             .prop_map(|(activation, attempt)| Move::AnyStep { activation, attempt }),

@@ -6,6 +6,7 @@ mod events;
 mod flow;
 mod forks;
 mod guards;
+mod halts;
 mod maps;
 mod steps;
 mod timers;

@@ -47,6 +47,12 @@ impl Story {
         held.next().map(|(id, step)| (id, step.attempt)).expect("a step is held")
     }
 
+    /// The one step that a kill switch has stopped.
+    pub(crate) fn stopped(&self) -> (ActivationId, Attempt) {
+        let mut halted = self.world.instance.halted_steps();
+        halted.next().map(|(id, step)| (id, step.attempt)).expect("a step is halted")
+    }
+
     fn guard(&self) -> &Guard {
         let step = self.world.instance.guarded_step(self.held().0);
         step.and_then(|step| step.guard.as_deref()).expect("it is guarded")

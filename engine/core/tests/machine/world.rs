@@ -103,7 +103,14 @@ impl World {
         match command {
             Command::CompleteStep { activation, attempt, .. }
             | Command::FailStep { activation, attempt, .. } => {
+                let late = self.asked.is_late(*activation, *attempt);
+                Some(self.asked.is_open(*activation, *attempt) || late)
+            }
+            Command::HaltStep { activation, attempt, .. } => {
                 Some(self.asked.is_open(*activation, *attempt))
+            }
+            Command::RearmStep { activation, attempt } => {
+                Some(self.asked.is_halted(*activation, *attempt) && !self.instance.suspended)
             }
             Command::Judge { activation, attempt, .. } => {
                 Some(self.asked.is_asked(*activation, *attempt) && !self.instance.suspended)
@@ -218,6 +225,7 @@ impl World {
         };
         let mut held = instance.guarded_steps();
         let held = held.any(|(_, step)| instance.suspended || asks(step));
+        let held = held || instance.halted_steps().next().is_some();
         let waits = !found.is_empty() || !instance.ready.is_empty() || held;
         assert_eq!(ended, !waits, "an open instance waits for something, an ended one for nothing");
     }

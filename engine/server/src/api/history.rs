@@ -99,6 +99,8 @@ impl Teller {
             Kind::ApprovalsVoided(e) => e.activation,
             Kind::StepCompleted(e) => e.activation,
             Kind::StepFailed(e) => e.activation,
+            Kind::StepHalted(e) => e.activation,
+            Kind::ResultFenced(e) => e.activation,
             Kind::StepCancelled(e) => e.activation,
             Kind::TimerStarted(e) => e.activation,
             Kind::TimerFired(e) => e.activation,

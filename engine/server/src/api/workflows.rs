@@ -34,6 +34,11 @@ impl Api {
         let caller = self.caller(metadata)?;
         let definition = self.engine.definition(&request.namespace, &request.name, version)?;
         self.allow(&caller, Action::Start, access::of_definition(&definition))?;
+        let name = definition.name();
+        let of = (&*name.namespace, &*name.name, &*name.version);
+        if let Some(switch) = self.engine.switches.of_workflow(of) {
+            return Err(Refusal::WorkflowStopped(switch.number));
+        }
         let input = checked_input(request.input)?;
         if request.idempotency_key.len() > limits::KEY_BYTES_MAX {
             return Err(Refusal::TooLarge("an idempotency key has at most 256 bytes".into()));

@@ -180,6 +180,8 @@ impl<'a, F: Fn(TaskId) -> Option<&'a Task>> Telling<'_, F> {
             | Event::ApprovalsVoided { .. }
             | Event::StepCompleted { .. }
             | Event::StepFailed { .. }
+            | Event::StepHalted { .. }
+            | Event::ResultFenced { .. }
             | Event::StepCancelled { .. }
             | Event::TimerStarted { .. }
             | Event::TimerFired { .. }

@@ -9,7 +9,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint},
 };
 
-use super::lanes::Behind;
+use super::{Reply, lanes::Behind};
 use crate::{
     lifecycle::Told,
     limits,
@@ -40,10 +40,30 @@ pub(super) struct Batch {
 
 /// Done in order when the log has answered.
 pub(super) enum After {
-    Dispatch { instance: InstanceId, step: ActivationId, attempt: Attempt },
-    Withdraw { instance: InstanceId, step: ActivationId, attempt: Attempt, function: Function },
-    Ended { instance: InstanceId },
-    Publish { department: Arc<str>, instance: InstanceId, activation: ActivationId, event: Json },
+    Dispatch {
+        instance: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    },
+    Withdraw {
+        instance: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+        function: Function,
+    },
+    Ended {
+        instance: InstanceId,
+    },
+    /// Told when the commands that were withdrawn are out of the queue.
+    Stopped {
+        told: Vec<Reply<()>>,
+    },
+    Publish {
+        department: Arc<str>,
+        instance: InstanceId,
+        activation: ActivationId,
+        event: Json,
+    },
     Answer(Box<dyn FnOnce() + Send + Sync>),
 }
 

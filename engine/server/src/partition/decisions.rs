@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use baton_core::{Command, Effect, Evaluator, Event, Instance, InstanceId, Rejection, Timestamp};
+use baton_core::{
+    ActivationId, Attempt, Command, Effect, Evaluator, Event, Instance, InstanceId, Rejection,
+    Timestamp,
+};
 use baton_dsl::Turn;
 use tokio::time::Instant;
 
@@ -107,15 +110,11 @@ impl Owner {
     fn follow(&mut self, id: InstanceId, event: &Event) {
         match baton_core::effect(event) {
             Some(Effect::DispatchStep { activation, attempt }) => {
-                if let Some(task) = self.residents[&id].task(activation)
-                    && let Some(function) = task.kind.function().cloned()
-                {
-                    let task = Arc::clone(&task.name);
-                    let scheduled_at = self.now;
-                    let open = OpenStep { attempt, function, task, scheduled_at, logged: false };
-                    self.steps.insert((id, activation), open);
+                if self.halting.held_by(&self.residents[&id], activation).is_some() {
+                    self.halting.wait((id, activation), attempt);
+                } else {
+                    self.send_out(id, activation, attempt);
                 }
-                self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
             }
             Some(Effect::AskPolicies { activation, attempt }) => {
                 self.unjudged.push_back(Unjudged { id, step: activation, attempt });
@@ -136,6 +135,9 @@ impl Owner {
                 self.timers.insert((at, id, activation, timer));
             }
             Some(Effect::Rearm) => {
+                for (step, _) in self.residents[&id].instance.halted_steps() {
+                    self.halting.rearm((id, step));
+                }
                 for effect in baton_core::pending(&self.residents[&id].instance) {
                     if let Effect::SetTimer { activation, timer, at } = effect {
                         self.timers.insert((at, id, activation, timer));
@@ -146,6 +148,7 @@ impl Owner {
             }
             Some(Effect::End) => {
                 self.open.remove(&id);
+                self.halting.forget_instance(id);
                 let instance = &self.residents[&id].instance;
                 self.engine.metrics.ended(instance.status());
                 if instance.started.parent.is_some() {
@@ -177,6 +180,7 @@ impl Owner {
             Some(Effect::CancelChild { child }) => self.family.push_back(Kin::Cancel { child }),
             Some(Effect::Continue) | None => {}
         }
+        self.follow_halts(id, event);
         if let Event::StepCompleted { activation, .. } | Event::StepFailed { activation, .. } =
             event
             && let Some(settled) = self.steps.remove(&(id, *activation))
@@ -185,6 +189,33 @@ impl Owner {
             self.engine
                 .metrics
                 .step_settled(&settled.function, self.now.since(settled.scheduled_at));
+        }
+    }
+
+    /// The log has been given a step that workers are to have: they have it when the log has answered.
+    pub(super) fn send_out(&mut self, id: InstanceId, activation: ActivationId, attempt: Attempt) {
+        if let Some(task) = self.residents[&id].task(activation)
+            && let Some(function) = task.kind.function().cloned()
+        {
+            let task = Arc::clone(&task.name);
+            let scheduled_at = self.now;
+            let open = OpenStep { attempt, function, task, scheduled_at, logged: false };
+            self.steps.insert((id, activation), open);
+        }
+        self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
+    }
+
+    /// What kill switches and late workers have done to steps.
+    fn follow_halts(&mut self, id: InstanceId, event: &Event) {
+        if let Event::StepHalted { activation, switch, .. } = event {
+            self.halting.halted((id, *activation), switch);
+        } else if let Event::ResultFenced { activation, .. } = event {
+            self.halting.answered((id, *activation));
+            let function = self.residents[&id].function(*activation);
+            let department = function.map(|function| Arc::clone(&function.department));
+            self.refuse(Refused::Fenced, department.as_deref().unwrap_or_default(), Some(id));
+        } else if let Event::StepScheduled { activation, .. } = event {
+            self.halting.forget((id, *activation));
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) enum Refused {
     UnknownInstance,
     NotJson,
     TooLarge,
+    /// A kill switch had stopped the attempt: it is on record, and nothing follows from it.
+    Fenced,
     /// With the code of the refusal.
     Rejected(&'static str),
 }
@@ -43,6 +45,7 @@ impl Refused {
             Self::UnknownInstance => "unknown-instance",
             Self::NotJson => "result-not-json",
             Self::TooLarge => "result-too-large",
+            Self::Fenced => "halted",
             Self::Rejected(code) => code,
         }
     }
@@ -50,7 +53,7 @@ impl Refused {
     /// Whether somebody may be trying something, as against a message that came twice or late.
     fn is_security_event(self) -> bool {
         match self {
-            Self::WrongToken | Self::WrongDepartment | Self::Malformed => true,
+            Self::WrongToken | Self::WrongDepartment | Self::Malformed | Self::Fenced => true,
             Self::UnknownInstance | Self::NotJson | Self::TooLarge | Self::Rejected(_) => false,
         }
     }
@@ -121,6 +124,7 @@ impl Owner {
         {
             return Ok(Err(Refused::WrongDepartment));
         }
+        let stopped_by = self.halting.of_worker(&result.worker).map(|switch| switch.number);
         let command = match command(step, attempt, result) {
             Ok(command) => command,
             Err(refused) => return Ok(Err(refused)),
@@ -128,10 +132,20 @@ impl Owner {
         if self.resident(id).await?.is_none() {
             return Ok(Err(Refused::UnknownInstance));
         }
+        let resident = &self.residents[&id];
+        let halted = resident.instance.halted_step(step).is_some_and(|it| it.attempt == attempt);
+        if halted && resident.function(step).is_none_or(|of| of.department != taking.department) {
+            return Ok(Err(Refused::WrongDepartment));
+        }
+        if let Some(number) = stopped_by {
+            let switch = number.to_string().into();
+            let halt = Command::HaltStep { activation: step, attempt, switch };
+            self.command(id, halt, Asker::Nobody);
+        }
         if self.is_beside(id) {
             // Nothing is held that would be refused.
             let open = self.steps.get(&(id, step)).is_some_and(|open| open.attempt == attempt);
-            if !open || self.lanes.answered(id, step) {
+            if !(open || halted) || self.lanes.answered(id, step) {
                 return Ok(Err(Refused::Rejected(Rejection::StaleAttempt.code())));
             }
         }

@@ -30,6 +30,7 @@ use super::{
     beside::Beside,
     family::Kin,
     giving::Giving,
+    halting::Halting,
     inbox::Inbox,
     intake::Taking,
     judging::Unjudged,
@@ -82,6 +83,8 @@ pub(super) struct Owner {
     pub(super) family: VecDeque<Kin>,
     /// What people are asked.
     pub(super) inbox: Inbox,
+    /// What kill switches hold.
+    pub(super) halting: Halting,
     /// Steps about which policies are to be asked.
     pub(super) unjudged: VecDeque<Unjudged>,
     /// The inbox is to be read from [`Owner::inbox_position`] again.
@@ -145,6 +148,7 @@ impl Owner {
             beside: Beside::default(),
             family: VecDeque::new(),
             inbox: Inbox::default(),
+            halting: Halting::default(),
             unjudged: VecDeque::new(),
             inbox_anew: false,
             unfinished: VecDeque::new(),
@@ -192,7 +196,9 @@ impl Owner {
         let mut purge = Instant::now() + limits::PURGE_EVERY;
         loop {
             if !closing {
+                self.look_at_switches();
                 self.judge().await?;
+                self.halt().await?;
             }
             if in_flight.is_none() && (!self.batch.is_empty() || self.has_positions_to_note()) {
                 in_flight = Some(self.append());
@@ -415,6 +421,7 @@ impl Owner {
         if let Some(lifecycle) = &self.engine.lifecycle {
             lifecycle.write(batch.told);
         }
+        let (mut withdrawn, mut told) = (Vec::new(), Vec::new());
         for after in batch.after {
             match after {
                 After::Dispatch { instance, step, attempt } => {
@@ -424,14 +431,16 @@ impl Owner {
                         open.logged = true;
                     }
                     if let Some(resident) = self.residents.get(&instance)
+                        && !self.halting.is_waiting((instance, step))
                         && !self.work.dispatch(resident, instance, step, attempt, false).await
                     {
                         self.refuse_command(instance, step, attempt);
                     }
                 }
                 After::Withdraw { instance, step, attempt, function } => {
-                    self.work.withdraw(&function, instance, step, attempt);
+                    withdrawn.push((function, instance, step, attempt));
                 }
+                After::Stopped { told: who } => told.extend(who),
                 After::Ended { instance } => {
                     self.watchers.remove(&instance);
                     if let Some(resident) = self.residents.get(&instance) {
@@ -446,6 +455,7 @@ impl Owner {
                 After::Answer(answer) => answer(),
             }
         }
+        self.work.withdraw(withdrawn, told);
         self.work.confirm();
     }
 
@@ -508,6 +518,15 @@ impl Owner {
             Request::Inbox { reply } => {
                 let items = self.inbox.items().cloned().collect();
                 self.answer(reply, Ok(items));
+            }
+            Request::Switched { reply } => self.tell_when_stopped(reply),
+            Request::Held { switch, reply } => {
+                let held = self.held(switch);
+                self.answer(reply, Ok(held));
+            }
+            Request::WouldStop { scope, reply } => {
+                let steps = self.would_stop(&scope).await?;
+                self.answer(reply, Ok(steps));
             }
             Request::InboxEnds { question, sequence } => self.inbox_ends(question, sequence),
             Request::Published { id, activation } => {

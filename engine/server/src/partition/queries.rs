@@ -37,7 +37,9 @@ impl Owner {
         let open = open.filter(|open| open.attempt == query.attempt);
         if open.is_none_or(|_| self.lanes.answered(query.id, query.step)) {
             let _ = query.reply.send(false);
-        } else if open.is_some_and(|open| open.logged) {
+        } else if open.is_some_and(|open| open.logged)
+            && !self.halting.is_waiting((query.id, query.step))
+        {
             self.queries.fresh.push(query);
             self.ask_where_the_inbox_ends();
         }

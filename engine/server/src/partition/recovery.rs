@@ -43,6 +43,10 @@ pub(super) async fn recover(
     if let Err(error) = engine.definitions.refresh().await {
         return Err(Exit::Broker(error.to_string()));
     }
+    // What was thrown meanwhile holds from the beginning.
+    if let Err(error) = engine.switches.refresh().await {
+        return Err(Exit::Broker(error.to_string()));
+    }
     let mut log = log::Log::open(broker, partition, &engine.name).await?;
     let cache = engine.cache.partition(partition)?;
     let cached = resume_from_cache(&cache, partition, &mut log).await?;
@@ -233,6 +237,7 @@ impl Owner {
         if resident.instance.guarded_steps().next().is_some() {
             self.expect_answers(resident);
         }
+        self.expect_halts(resident);
         if resident.instance.started.parent.is_some_and(|parent| parent.awaited) {
             self.family.push_back(Kin::Check { child: id });
         }

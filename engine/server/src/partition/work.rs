@@ -19,12 +19,15 @@ use baton_core::{
 };
 use baton_proto::v1;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use prost::Message;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Exit, Request, lanes::Asker, owner::Owner, partition_of, resident::Resident};
+use super::{Exit, Reply, Request, lanes::Asker, owner::Owner, partition_of, resident::Resident};
 use crate::{
     broker::{self, Broker},
     events::{self, CloudEvent},
@@ -42,6 +45,8 @@ pub(super) struct Work {
     confirmations: mpsc::UnboundedSender<Vec<PublishAckFuture>>,
     /// To have the owner compare the queue with the log.
     nudges: mpsc::Sender<Request>,
+    /// Commands on their way out of the queue.
+    withdrawing: Vec<JoinHandle<()>>,
     /// Bounds the events that are on their way to the broker.
     emitting: Arc<Semaphore>,
     /// Ends what goes on beside the owner when it goes.
@@ -64,6 +69,7 @@ impl Work {
             tokens: tokens.clone(),
             partition,
             unconfirmed: Vec::new(),
+            withdrawing: Vec::new(),
             confirmations,
             nudges,
             emitting: Arc::new(Semaphore::new(limits::EVENTS_IN_FLIGHT_MAX)),
@@ -188,29 +194,55 @@ impl Work {
         }
     }
 
-    /// Takes a command out of the queue, and tells the department's workers.
-    pub(super) fn withdraw(
-        &self,
-        function: &Function,
-        id: InstanceId,
-        step: ActivationId,
-        attempt: Attempt,
-    ) {
-        let broker = self.broker.clone();
-        let subject = broker::work_subject(function, id, step, attempt);
-        let control = format!("baton.control.{}", function.department);
-        let notice =
-            v1::StepCancellation { instance: id.0.to_vec(), step: step.0, attempt: attempt.0 };
-        tokio::spawn(async move {
-            let _ = broker.client.publish(control, notice.encode_to_vec().into()).await;
-            if let Ok(stream) = broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await
-                && let Err(error) = stream.purge().filter(&subject).await
-            {
+    /// Takes commands out of the queue, and tells their departments' workers; `told` are those who wait for that, and for
+    /// all that was withdrawn before.
+    pub(super) fn withdraw(&mut self, commands: Vec<Withdrawn>, told: Vec<Reply<()>>) {
+        if commands.is_empty() && told.is_empty() {
+            return;
+        }
+        self.withdrawing.retain(|earlier| !earlier.is_finished());
+        if !commands.is_empty() {
+            self.withdrawing.push(tokio::spawn(withdraw(self.broker.clone(), commands)));
+        }
+        if !told.is_empty() {
+            let all = std::mem::take(&mut self.withdrawing);
+            tokio::spawn(async move {
+                for one in all {
+                    let _ = one.await;
+                }
+                for reply in told {
+                    let _ = reply.send(Ok(()));
+                }
+            });
+        }
+    }
+}
+
+/// A command that nobody is to have any more.
+pub(super) type Withdrawn = (Function, InstanceId, ActivationId, Attempt);
+
+async fn withdraw(broker: Broker, commands: Vec<Withdrawn>) {
+    for (function, id, step, attempt) in &commands {
+        let control = broker::control_subject(&function.department);
+        let (instance, step, attempt) = (id.0.to_vec(), step.0, attempt.0);
+        let notice = v1::StepCancellation { instance, step, attempt, ..Default::default() };
+        let _ = broker.client.publish(control, notice.encode_to_vec().into()).await;
+    }
+    let Ok(stream) = broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await else { return };
+    let purges = commands.into_iter().map(|(function, id, step, attempt)| {
+        let subject = broker::work_subject(&function, id, step, attempt);
+        let stream = &stream;
+        async move {
+            if let Err(error) = stream.purge().filter(&subject).await {
                 // Harmless: the worker asks, or its result is refused.
                 tracing::debug!(%error, %subject, "A command was not withdrawn");
             }
-        });
-    }
+        }
+    });
+    futures::stream::iter(purges)
+        .buffer_unordered(limits::PURGES_AT_ONCE)
+        .collect::<Vec<()>>()
+        .await;
 }
 
 /// Waits for the broker's answers; should one be missing, the owner compares the queue with the log.
@@ -300,7 +332,9 @@ impl Owner {
     pub(super) async fn reconcile(&mut self) -> Result<(), Exit> {
         // What the log does not have yet goes out by itself when it does.
         let logged = self.steps.iter().filter(|(_, open)| open.logged);
-        let unanswered = logged.filter(|((id, step), _)| !self.lanes.answered(*id, *step));
+        let unanswered = logged.filter(|((id, step), _)| {
+            !self.lanes.answered(*id, *step) && !self.halting.is_waiting((*id, *step))
+        });
         let wanted: Vec<_> =
             unanswered.map(|((id, step), open)| (*id, *step, open.attempt)).collect();
         if wanted.is_empty() {

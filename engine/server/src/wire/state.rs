@@ -9,7 +9,8 @@ use baton_core::{
     ActivationId, Attempt, Instance, Json, TaskId, Timestamp,
     guard::Case,
     instance::{
-        Activation, Compensating, Compensation, End, Listening, Mapping, Phase, Ready, Step, Try,
+        Activation, Compensating, Compensation, End, Halt, Listening, Mapping, Phase, Ready, Step,
+        Try,
     },
 };
 use baton_proto::v1::{self, phase_state::Kind as PhaseKind, ready_state::Kind as ReadyKind};
@@ -210,6 +211,10 @@ fn encode_phase(phase: &Phase, input: &Json, large: &mut LargeValues) -> Option<
             scheduled_at_ms: step.scheduled_at.0,
             retry_at_ms: ms(step.retry_at),
             guard: step.guard.as_deref().map(|guard| guard::encode_guard(guard, large)),
+            halt: step.halt.as_deref().map(|halt| v1::HaltState {
+                switch: halt.switch.to_string(),
+                answered: halt.answered,
+            }),
         }),
         Phase::Timer(at) => PhaseKind::TimerMs(at.0),
         Phase::Loop { items, next } => PhaseKind::Loop(v1::LoopState {
@@ -254,6 +259,9 @@ fn decode_phase(
                 .guard
                 .map(|state| guard::decode_guard(state, large).map(Box::new))
                 .transpose()?,
+            halt: step.halt.map(|state| {
+                Box::new(Halt { switch: state.switch.into(), answered: state.answered })
+            }),
         }),
         PhaseKind::TimerMs(ms) => Phase::Timer(Timestamp(ms)),
         PhaseKind::Loop(state) => {

@@ -176,6 +176,27 @@ fn story() -> Vec<Event> {
             complete: true,
         },
         judged(Verdict::Allow),
+        Event::StepHalted { activation: step, attempt: Attempt(1), switch: "7".into() },
+        Event::ResultFenced {
+            activation: step,
+            attempt: Attempt(1),
+            result: Ok(Json::from_text("1")),
+            report: report.clone(),
+        },
+        Event::ResultFenced {
+            activation: step,
+            attempt: Attempt(1),
+            result: Err(error()),
+            report: report.clone(),
+        },
+        Event::StepScheduled {
+            activation: step,
+            attempt: Attempt(1),
+            arguments: None,
+            guarded: true,
+            facts: None,
+        },
+        judged(Verdict::Allow),
         Event::StepFailed {
             activation: step,
             attempt: Attempt(1),

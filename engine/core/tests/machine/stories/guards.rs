@@ -14,8 +14,8 @@ use crate::{
     story::{Story, attempt, caught_by, guarded, set, step, step_with, wait},
 };
 
-const ALLOW: usize = 7;
-const DENY: usize = 0;
+pub(super) const ALLOW: usize = 7;
+pub(super) const DENY: usize = 0;
 const MASK: usize = 1;
 const TELL: usize = 2;
 const APPROVE_AND_MASK: usize = 3;
@@ -43,7 +43,7 @@ impl Story {
     }
 
     /// Policies say this of the one step that they are asked about.
-    fn judged(self, which: usize) -> Self {
+    pub(super) fn judged(self, which: usize) -> Self {
         self.judged_as(judgement(which))
     }
 
