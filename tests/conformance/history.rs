@@ -117,6 +117,11 @@ impl History {
                 self.activation(completed.activation)?.value = output;
                 self.passage(completed.activation)?.answered = true;
             }
+            Kind::KeyAttached(attached) => {
+                let output = value(attached.output.as_ref())?.unwrap_or_default();
+                self.activation(attached.activation)?.value = output;
+                self.passage(attached.activation)?.answered = true;
+            }
             Kind::ForkStarted(fork) if !fork.compete => {
                 self.activation(fork.activation)?.gathered = Some(BTreeMap::new());
             }
@@ -139,6 +144,8 @@ impl History {
             | Kind::ApprovalOverdue(_)
             | Kind::ApprovalsVoided(_)
             | Kind::StepHalted(_)
+            | Kind::KeyClaimed(_)
+            | Kind::KeyResolved(_)
             | Kind::ResultFenced(_)
             | Kind::EventEmitted(_)
             | Kind::EventPublished(_)

@@ -9,6 +9,7 @@ use baton_proto::v1::definition_service_client::DefinitionServiceClient;
 use baton_proto::v1::engine_service_client::EngineServiceClient;
 use baton_proto::v1::event_service_client::EventServiceClient;
 use baton_proto::v1::kill_service_client::KillServiceClient;
+use baton_proto::v1::once_service_client::OnceServiceClient;
 use baton_proto::v1::policy_service_client::PolicyServiceClient;
 use baton_proto::v1::workflow_service_client::WorkflowServiceClient;
 use baton_proto::v1::{
@@ -50,6 +51,7 @@ pub struct Api {
     pub approvals: ApprovalServiceClient<Connection>,
     pub audit: AuditServiceClient<Connection>,
     pub kills: KillServiceClient<Connection>,
+    pub once: OnceServiceClient<Connection>,
     pub workflows: WorkflowServiceClient<Connection>,
     pub engine: EngineServiceClient<Connection>,
 }
@@ -88,6 +90,7 @@ impl Api {
             definitions: DefinitionServiceClient::with_interceptor(channel.clone(), caller.clone()),
             events: EventServiceClient::with_interceptor(channel.clone(), caller.clone()),
             audit: AuditServiceClient::with_interceptor(channel.clone(), caller.clone()),
+            once: OnceServiceClient::with_interceptor(channel.clone(), caller.clone()),
             kills: KillServiceClient::with_interceptor(channel.clone(), caller.clone()),
             approvals: ApprovalServiceClient::with_interceptor(channel.clone(), caller.clone()),
             policies: PolicyServiceClient::with_interceptor(channel.clone(), caller.clone()),

@@ -89,7 +89,8 @@ async fn count(governed: &Governed, code: &str) -> f64 {
 async fn everything_is_refused(api: &Api, wanted: &str) {
     let workflow = workflow::lab("echo", ECHO);
     let id = "01990000-0000-7000-8000-000000000000".to_owned();
-    let Api { definitions, events, policies, approvals, audit, kills, workflows, engine } = api;
+    let Api { definitions, events, policies, approvals, audit, kills, once: _, workflows, engine } =
+        api;
     let mut definitions = definitions.clone();
     refused(definitions.deploy(DeployRequest { source: workflow }).await, wanted);
     refused(definitions.list_definitions(v1_list()).await, wanted);

@@ -47,6 +47,38 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum OnceCommand {
+    /// Show which step holds a key, and how far it has come.
+    #[command(after_help = "Examples:\n  baton once show finance pay:invoice:4711")]
+    Show {
+        /// Of the step's function.
+        department: String,
+        /// As `metadata.once.key` gave it.
+        key: String,
+    },
+    /// Say whether something has happened whose step has ended without an answer.
+    #[command(
+        after_help = "Examples:\n  baton once resolve finance pay:invoice:4711 --happened\n  \
+        baton once resolve finance pay:invoice:4711 --did-not-happen --reason 'the bank knows nothing of it'"
+    )]
+    Resolve {
+        /// Of the step's function.
+        department: String,
+        /// As `metadata.once.key` gave it.
+        key: String,
+        /// It has: nobody does it again.
+        #[arg(long, required_unless_present = "did_not_happen")]
+        happened: bool,
+        /// It has not: whoever wants to may do it now.
+        #[arg(long, conflicts_with = "happened")]
+        did_not_happen: bool,
+        /// For whoever looks into it later.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum EventCommand {
     /// Publish CloudEvents; instances that listen take them a moment later.
     #[command(
@@ -335,6 +367,13 @@ pub(crate) enum Command {
         /// For whoever looks into it later.
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,
+    },
+    /// Show who holds the key of what must not happen twice, or say what became of it.
+    #[command(after_help = "Examples:\n  baton once show finance pay:invoice:4711\n  \
+        baton once resolve finance pay:invoice:4711 --happened --reason 'on the statement of 3 May'")]
+    Once {
+        #[command(subcommand)]
+        command: OnceCommand,
     },
     /// List the kill switches that stop something.
     #[command(after_help = "Examples:\n  baton switches\n  baton switches --all -o json")]

@@ -6,7 +6,8 @@ use baton_proto::v1::{
     approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
     definition_service_client::DefinitionServiceClient, engine_service_client::EngineServiceClient,
     event_service_client::EventServiceClient, kill_service_client::KillServiceClient,
-    policy_service_client::PolicyServiceClient, workflow_service_client::WorkflowServiceClient,
+    once_service_client::OnceServiceClient, policy_service_client::PolicyServiceClient,
+    workflow_service_client::WorkflowServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -138,6 +139,11 @@ impl Client {
 
     pub(crate) fn kills(&self) -> KillServiceClient<Connection> {
         KillServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn once(&self) -> OnceServiceClient<Connection> {
+        OnceServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 

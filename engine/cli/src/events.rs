@@ -33,6 +33,9 @@ pub(crate) fn kind(event: &HistoryEvent) -> &'static str {
         Some(Kind::ApprovalsVoided(_)) => "approvals-voided",
         Some(Kind::StepCompleted(_)) => "step-completed",
         Some(Kind::StepFailed(_)) => "step-failed",
+        Some(Kind::KeyClaimed(_)) => "key-claimed",
+        Some(Kind::KeyAttached(_)) => "key-attached",
+        Some(Kind::KeyResolved(_)) => "key-resolved",
         Some(Kind::StepHalted(_)) => "step-halted",
         Some(Kind::ResultFenced(_)) => "result-fenced",
         Some(Kind::StepCancelled(_)) => "step-cancelled",
@@ -220,6 +223,16 @@ fn data(event: &HistoryEvent) -> Value {
         Kind::StepFailed(e) => json!({
             "activation": e.activation, "attempt": e.attempt, "error": e.error.as_ref().map(shape::problem),
             "retry_at": time(e.retry_at_ms), "report": e.report.as_ref().map(report),
+        }),
+        Kind::KeyClaimed(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "guarded": e.guarded,
+        }),
+        Kind::KeyAttached(e) => json!({
+            "activation": e.activation, "attempt": e.attempt, "by": id(&e.by),
+            "output": value(e.output.as_ref()),
+        }),
+        Kind::KeyResolved(e) => json!({
+            "activation": e.activation, "happened": e.happened, "by": e.by, "reason": e.reason,
         }),
         Kind::StepHalted(e) => json!({
             "activation": e.activation, "attempt": e.attempt, "switch": e.switch,

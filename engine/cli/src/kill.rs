@@ -21,9 +21,11 @@ pub(crate) async fn kill(
     let request = KillRequest { scope: scope.to_owned(), reason: reason.to_owned(), drill };
     let killed = client.kills().kill(Request::new(request)).await;
     let switch = killed.map_err(|status| client.error(&status))?.into_inner();
+    // Whoever stops something wants to know that all of it has stopped.
+    let outcome = if switch.elsewhere.is_empty() { Outcome::Well } else { Outcome::Problems };
     if output.is_json() {
         output.json(&shape_of(&switch))?;
-        return Ok(Outcome::Well);
+        return Ok(outcome);
     }
     let KillSwitch { number, scope, stopped, stop_ms, .. } = &switch;
     let steps = steps(*stopped);
@@ -44,7 +46,7 @@ pub(crate) async fn kill(
         );
         output.line(&output.paint.apply(Tone::Warn, &what))?;
     }
-    Ok(Outcome::Well)
+    Ok(outcome)
 }
 
 pub(crate) async fn rearm(

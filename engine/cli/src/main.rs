@@ -19,6 +19,7 @@ mod instances;
 mod judged;
 mod kill;
 mod lint;
+mod once;
 mod output;
 mod policy;
 mod progress;
@@ -100,6 +101,7 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
         Command::Rearm { number, reason } => {
             kill::rearm(&client()?, number, &reason, &output).await
         }
+        Command::Once { command } => once::once(&client()?, command, &output).await,
         Command::Switches { all } => kill::list(&client()?, all, &output).await,
         Command::Functions { command } => functions::functions(&client()?, command, &output).await,
         Command::Definitions { which } => definitions::show(&client()?, which, &output).await,

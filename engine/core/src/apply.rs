@@ -4,15 +4,18 @@ mod compensate;
 mod events;
 mod guard;
 mod map;
+mod once;
 
 use alloc::{boxed::Box, sync::Arc, vec};
 
 use crate::{
     error::Error,
     event::{Event, Next},
+    guard::Verdict,
     id::{ActivationId, Attempt, TaskId, Timestamp},
     instance::{Activation, Compensation, End, Halt, Instance, Phase, Ready, Step, Try},
     json::Json,
+    once::{Claim, Key},
 };
 
 /// Brings `instance` to after `event`, which happened at `at`.
@@ -47,11 +50,24 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             complete(instance, *activation, output.as_ref(), *next);
         }
         Event::TaskFaulted { activation, error } => fault(instance, *activation, error),
-        Event::StepScheduled { activation, attempt, arguments, guarded, facts } => {
-            schedule(instance, *activation, *attempt, arguments.as_ref(), at);
+        Event::StepScheduled { activation, attempt, arguments, guarded, facts, once } => {
+            schedule(instance, *activation, *attempt, (arguments.as_ref(), once.as_ref()), at);
             guard::set(instance, *activation, *guarded, facts.as_ref());
         }
+        Event::KeyClaimed { activation, attempt: _, guarded } => {
+            once::claimed(instance, *activation, *guarded);
+        }
+        Event::KeyAttached { activation, attempt: _, by: _, output } => {
+            get_mut(instance, *activation).value = output.clone();
+            answer(instance, *activation, Ready::Exit);
+        }
+        Event::KeyResolved { activation, happened, .. } => {
+            once::resolved(instance, *activation, *happened);
+        }
         Event::StepJudged { activation, attempt: _, judgement } => {
+            if judgement.verdict == Verdict::Allow {
+                once::sent_out(instance, *activation);
+            }
             guard::judged(instance, *activation, judgement);
         }
         Event::StepRemedied { activation, attempt: _, remedy, arguments, complete } => {
@@ -73,6 +89,7 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
         Event::StepCompleted { activation, attempt: _, output, report } => {
             instance.case.cost = instance.case.cost.saturating_add(report.cost);
             guard::done(instance, *activation);
+            once::done(instance, *activation, output);
             get_mut(instance, *activation).value = output.clone();
             answer(instance, *activation, Ready::Exit);
         }
@@ -191,7 +208,8 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
             };
             answer(instance, *activation, ready);
         }
-        Event::CompensationKept { activation: _, task, input } => {
+        Event::CompensationKept { activation, task, input } => {
+            once::undoable(instance, *activation);
             instance.compensations.push(Compensation { task: *task, input: input.clone() });
         }
         Event::CompensationStarted { cause } => compensate::begin(instance, cause),
@@ -364,7 +382,7 @@ fn schedule(
     instance: &mut Instance,
     id: ActivationId,
     attempt: Attempt,
-    arguments: Option<&Json>,
+    (arguments, once): (Option<&Json>, Option<&Key>),
     at: Timestamp,
 ) {
     let scheduled = get_mut(instance, id);
@@ -373,14 +391,11 @@ fn schedule(
         .unwrap_or_else(|| before.map_or(&scheduled.input, |step| &step.arguments))
         .clone();
     let guard = before.and_then(|step| step.guard.clone());
-    scheduled.phase = Phase::Step(Step {
-        attempt,
-        arguments,
-        scheduled_at: at,
-        retry_at: None,
-        guard,
-        halt: None,
-    });
+    let claim = |key: &Key| Box::new(Claim { key: key.clone(), held: false });
+    let once = once.map(claim).or_else(|| before.and_then(|step| step.once.clone()));
+    let (scheduled_at, retry_at, halt) = (at, None, None);
+    scheduled.phase =
+        Phase::Step(Step { attempt, arguments, scheduled_at, retry_at, guard, once, halt });
     set_ready(instance, id, None);
 }
 
@@ -432,7 +447,10 @@ fn remove_below(instance: &mut Instance, id: ActivationId) {
 fn end(instance: &mut Instance, at: Timestamp, end: End) {
     instance.ended = Some((at, end));
     instance.suspended = false;
-    instance.compensating = None;
+    let undone = instance.compensating.take().is_some_and(|it| it.failed.is_empty());
+    if undone {
+        once::undone(instance);
+    }
     if matches!(instance.ended, Some((_, End::Completed(_)))) {
         instance.compensations.clear();
     }

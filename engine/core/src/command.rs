@@ -9,6 +9,7 @@ use crate::{
     guard::{Carried, Judgement},
     id::{ActivationId, Attempt, TaskId},
     json::Json,
+    once,
     workflow::Hash,
 };
 
@@ -42,6 +43,10 @@ pub enum Command {
         approves: bool,
         reason: Arc<str>,
     },
+    /// Whether the step holds the key that it has to, and if not, why.
+    SettleKey { activation: ActivationId, attempt: Attempt, answer: once::Answer },
+    /// Somebody has looked whether what has a key has happened, of which the engine could not know.
+    ResolveKey { activation: ActivationId, happened: bool, by: Arc<str>, reason: Arc<str> },
     /// A kill switch stops the attempt: nobody may go on with it.
     HaltStep { activation: ActivationId, attempt: Attempt, switch: Arc<str> },
     /// No kill switch stops the step any more: it begins anew, as another attempt.

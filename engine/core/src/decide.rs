@@ -10,6 +10,7 @@ mod events;
 mod flow;
 mod guard;
 mod halt;
+mod once;
 mod raise;
 mod scope;
 
@@ -72,6 +73,8 @@ pub fn decide(
 ) -> Result<Vec<Event>, Rejection> {
     match command {
         Command::Rerun { .. } => expect_ended(instance)?,
+        // Whether it has happened is found out when it is, most often later.
+        Command::ResolveKey { .. } => {}
         Command::Continue
         | Command::CompleteStep { .. }
         | Command::FailStep { .. }
@@ -79,6 +82,7 @@ pub fn decide(
         | Command::ClaimApproval { .. }
         | Command::AnswerApproval { .. }
         | Command::VoidApprovals { .. }
+        | Command::SettleKey { .. }
         | Command::HaltStep { .. }
         | Command::RearmStep { .. }
         | Command::FireTimer { .. }
@@ -135,6 +139,14 @@ pub fn decide(
                 approve::expect_answerable(decision.instance, activation, &group, digest, &by)?;
             let answer = Answer { by, reason, at: now };
             decision.answer_approval(activation, attempt, &group, answer, approves);
+        }
+        Command::SettleKey { activation, attempt, answer } => {
+            once::expect_claiming(decision.instance, activation, attempt)?;
+            decision.settle_key(activation, attempt, answer);
+        }
+        Command::ResolveKey { activation, happened, by, reason } => {
+            once::expect_unknown(decision.instance, activation)?;
+            decision.record(Event::KeyResolved { activation, happened, by, reason });
         }
         Command::HaltStep { activation, attempt, switch } => {
             expect_step(decision.instance, activation, attempt)?;
@@ -371,6 +383,7 @@ impl<'a> Decision<'a> {
                 arguments: None,
                 guarded,
                 facts,
+                once: None,
             }),
             Err(error) => self.fault(id, error),
         }
@@ -419,13 +432,19 @@ fn size(event: &Event) -> usize {
         Event::InstanceStarted(started) => started.input.len(),
         Event::TaskEntered { raw_input, input, .. } => value(raw_input) + value(input),
         Event::TaskCompleted { output, context, .. } => value(output) + value(context),
-        Event::StepScheduled { arguments, facts, .. } => value(arguments) + value(facts),
+        Event::StepScheduled { arguments, facts, once, .. } => {
+            let key = once.as_ref().map_or(0, |once| once.text.len());
+            value(arguments) + value(facts) + key
+        }
+        Event::KeyResolved { by, reason, .. } => by.len() + reason.len(),
         Event::StepJudged { judgement, .. } => judgement.question.len(),
         Event::StepRemedied { arguments, .. } => value(arguments),
         Event::ApprovalAsked { ask, .. } => ask.reason.as_ref().map_or(0, |reason| reason.len()),
         Event::ApprovalAnswered { answer, .. } => answer.by.len() + answer.reason.len(),
         Event::TimerFired { output, .. } => value(output),
-        Event::StepCompleted { output, .. } | Event::InstanceCompleted { output } => output.len(),
+        Event::StepCompleted { output, .. }
+        | Event::KeyAttached { output, .. }
+        | Event::InstanceCompleted { output } => output.len(),
         Event::LoopStarted { items, .. } | Event::MapStarted { items, .. } => {
             items.iter().map(|item| item.len()).sum()
         }
@@ -461,6 +480,7 @@ fn size(event: &Event) -> usize {
         },
         Event::TaskSkipped { .. }
         | Event::StepHalted { .. }
+        | Event::KeyClaimed { .. }
         | Event::ApprovalClaimed { .. }
         | Event::ApprovalOverdue { .. }
         | Event::ApprovalsVoided { .. }

@@ -17,14 +17,16 @@ pub enum Effect {
     Continue,
     /// Ask the policies whether the attempt may go out, and give [`crate::Command::Judge`].
     AskPolicies { activation: ActivationId, attempt: Attempt },
+    /// Find out whether another step holds the key, take it if none does, and give [`crate::Command::SettleKey`].
+    ClaimKey { activation: ActivationId, attempt: Attempt },
     /// Ask a worker for the step.
     DispatchStep { activation: ActivationId, attempt: Attempt },
     /// Nobody wants the step any more.
     WithdrawStep { activation: ActivationId, attempt: Attempt },
     /// Give [`crate::Command::FireTimer`] when the time has come. Given too often or too late does no harm.
     SetTimer { activation: ActivationId, timer: Timer, at: Timestamp },
-    /// Set every timer of [`pending`] again, and ask the policies what it asks: those that were due while it was suspended
-    /// have been refused.
+    /// Set every timer of [`pending`] again, ask the policies and for the keys that it asks for, and arm again what no kill switch
+    /// holds any more: what was due while it was suspended has been refused.
     Rearm,
     /// Tell whoever waits that the instance has ended.
     End,
@@ -43,14 +45,19 @@ pub enum Effect {
 /// What one event asks for, besides [`Effect::Continue`], which only the state can tell.
 pub fn effect(event: &Event) -> Option<Effect> {
     match event {
+        Event::StepScheduled { activation, attempt, once: Some(_), .. } => {
+            Some(Effect::ClaimKey { activation: *activation, attempt: *attempt })
+        }
         Event::StepScheduled { activation, attempt, guarded: true, .. }
+        | Event::KeyClaimed { activation, attempt, guarded: true }
         | Event::ApprovalAnswered { activation, attempt, complete: true, .. }
         | Event::ApprovalOverdue { activation, attempt, complete: true, .. }
         | Event::ApprovalsVoided { activation, attempt }
         | Event::StepRemedied { activation, attempt, complete: true, .. } => {
             Some(Effect::AskPolicies { activation: *activation, attempt: *attempt })
         }
-        Event::StepScheduled { activation, attempt, guarded: false, .. } => {
+        Event::StepScheduled { activation, attempt, guarded: false, .. }
+        | Event::KeyClaimed { activation, attempt, guarded: false } => {
             Some(Effect::DispatchStep { activation: *activation, attempt: *attempt })
         }
         Event::ApprovalAsked { activation, ask, .. } => {
@@ -100,6 +107,8 @@ pub fn effect(event: &Event) -> Option<Effect> {
         | Event::TaskFaulted { .. }
         | Event::StepCompleted { .. }
         | Event::ResultFenced { .. }
+        | Event::KeyAttached { .. }
+        | Event::KeyResolved { .. }
         | Event::TimerFired { .. }
         | Event::LoopStarted { .. }
         | Event::LoopIterated { .. }
@@ -140,6 +149,9 @@ pub fn pending(instance: &Instance) -> Vec<Effect> {
     }
     for (id, step) in instance.open_steps() {
         effects.push(Effect::DispatchStep { activation: id, attempt: step.attempt });
+    }
+    for (id, step) in instance.claiming_steps().filter(|_| !instance.suspended) {
+        effects.push(Effect::ClaimKey { activation: id, attempt: step.attempt });
     }
     for (id, step) in instance.guarded_steps().filter(|_| !instance.suspended) {
         if step.standing() == Some(Standing::Unjudged) {

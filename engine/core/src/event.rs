@@ -8,6 +8,7 @@ use crate::{
     guard::{Carried, Judgement, Remedy},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
+    once::Key,
     workflow::{Hash, Name},
 };
 
@@ -38,14 +39,22 @@ pub enum Event {
     /// The error goes on to the task around it.
     TaskFaulted { activation: ActivationId, error: Error },
     /// `arguments` are absent on later attempts, and so are `facts`: what its task shows of it, when it shows something.
-    /// `guarded`: it goes out only when policies allow it.
+    /// `guarded`: it goes out only when policies allow it. `once` is absent on later attempts: what must hold its key before all
+    /// that.
     StepScheduled {
         activation: ActivationId,
         attempt: Attempt,
         arguments: Option<Json>,
         guarded: bool,
         facts: Option<Json>,
+        once: Option<Key>,
     },
+    /// The step holds its key, and no other step anywhere does. `guarded`: policies are to be asked.
+    KeyClaimed { activation: ActivationId, attempt: Attempt, guarded: bool },
+    /// Another step has done what has this key, and its output is that of this step, too.
+    KeyAttached { activation: ActivationId, attempt: Attempt, by: InstanceId, output: Json },
+    /// Somebody has looked whether what has a key has happened.
+    KeyResolved { activation: ActivationId, happened: bool, by: Arc<str>, reason: Arc<str> },
     /// Policies have said whether the attempt may go out.
     StepJudged { activation: ActivationId, attempt: Attempt, judgement: Arc<Judgement> },
     /// What lifts a denial is done. `arguments` are absent when they stay as they were. `complete`: nothing else is wanted,

@@ -16,6 +16,7 @@ use crate::{
     guard::{Carried, Case, Guard, Standing},
     id::{ActivationId, Attempt, InstanceId, TaskId, Timestamp},
     json::Json,
+    once::{Claim, Fate, Kept, State},
 };
 
 /// One run of a workflow.
@@ -54,6 +55,8 @@ pub struct Instance {
     pub compensating: Option<Box<Compensating>>,
     /// What policies may know of it.
     pub case: Case,
+    /// Keys that its steps have held, by step.
+    pub keys: BTreeMap<ActivationId, Kept>,
 }
 
 /// A task list that undoes a task which has completed.
@@ -248,6 +251,8 @@ pub struct Step {
     pub retry_at: Option<Timestamp>,
     /// It goes out only when policies allow it. Boxed, because most engines without policies have none.
     pub guard: Option<Box<Guard>>,
+    /// What must hold its key before it goes out. Boxed, because it is rare.
+    pub once: Option<Box<Claim>>,
     /// A kill switch has stopped this attempt. Boxed, because it is rare.
     pub halt: Option<Box<Halt>>,
 }
@@ -265,6 +270,11 @@ impl Step {
     /// Where the guard of an attempt stands; `None`: it has no guard.
     pub fn standing(&self) -> Option<Standing> {
         self.guard.as_ref().map(|guard| guard.standing)
+    }
+
+    /// Whether nobody else may do what it does, where that matters.
+    fn holds_its_key(&self) -> bool {
+        self.once.as_ref().is_none_or(|claim| claim.held)
     }
 
     /// Whether policies let workers have it.
@@ -307,6 +317,7 @@ impl Instance {
             compensations: Vec::new(),
             compensating: None,
             case: Case { taint, cost, done: BTreeSet::new() },
+            keys: BTreeMap::new(),
         }
     }
 
@@ -351,6 +362,36 @@ impl Instance {
     /// The step of this number that must not go out, or not yet.
     pub fn guarded_step(&self, id: ActivationId) -> Option<&Step> {
         self.activations.get(&id)?.guarded_step()
+    }
+
+    /// Steps that wait for their key.
+    pub fn claiming_steps(&self) -> impl Iterator<Item = (ActivationId, &Step)> {
+        self.activations
+            .iter()
+            .filter_map(|(id, activation)| activation.claiming_step().map(|step| (*id, step)))
+    }
+
+    /// The step of this number that waits for its key.
+    pub fn claiming_step(&self, id: ActivationId) -> Option<&Step> {
+        self.activations.get(&id)?.claiming_step()
+    }
+
+    /// How it stands with the key of a step; `None`: it never had one.
+    pub fn key_state(&self, id: ActivationId) -> Option<State> {
+        let found = self.activations.get(&id);
+        let step = found.and_then(|activation| activation.phase.step());
+        let on_its_way = found.is_some_and(|activation| activation.ready.is_none());
+        let Some(kept) = self.keys.get(&id) else {
+            return step
+                .filter(|step| step.once.is_some())
+                .map(|_| if on_its_way { State::Claimed } else { State::Free });
+        };
+        Some(match &kept.fate {
+            Fate::Done(output) => State::Committed(output.clone()),
+            Fate::Claimed | Fate::Out if step.is_some() && on_its_way => State::Claimed,
+            Fate::Claimed | Fate::Undone => State::Free,
+            Fate::Out => State::Unknown,
+        })
     }
 
     /// Steps that kill switches have stopped.
@@ -419,7 +460,8 @@ impl Instance {
 impl Activation {
     /// The step that a worker has been asked for and has not answered.
     pub fn open_step(&self) -> Option<&Step> {
-        self.unanswered_step().filter(|step| step.is_out() && step.halt.is_none())
+        let step = self.unanswered_step().filter(|step| step.holds_its_key());
+        step.filter(|step| step.is_out() && step.halt.is_none())
     }
 
     /// The step that a kill switch has stopped.
@@ -429,7 +471,12 @@ impl Activation {
 
     /// The step that must not go out, or not yet.
     pub fn guarded_step(&self) -> Option<&Step> {
-        self.unanswered_step().filter(|step| !step.is_out())
+        self.unanswered_step().filter(|step| step.holds_its_key() && !step.is_out())
+    }
+
+    /// The step that waits for its key.
+    pub fn claiming_step(&self) -> Option<&Step> {
+        self.unanswered_step().filter(|step| !step.holds_its_key())
     }
 
     fn unanswered_step(&self) -> Option<&Step> {

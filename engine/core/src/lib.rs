@@ -27,6 +27,7 @@ pub mod id;
 pub mod instance;
 pub mod json;
 pub mod limits;
+pub mod once;
 pub mod workflow;
 
 pub use apply::apply;

@@ -65,6 +65,14 @@ pub const NOT_UNDONE_CHARS: usize = 200;
 /// multiply it.
 pub const FORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Bytes of the key of what must happen once.
+pub const ONCE_KEY_BYTES_MAX: usize = 256;
+
+/// Keys of what must happen once that one instance takes, and bytes of an output that it keeps for others: it remembers them as
+/// long as it lives.
+pub const ONCE_KEYS_MAX: usize = 1_000;
+pub const ONCE_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+
 /// Remedies that are done for one step.
 pub const REMEDIES_MAX: usize = 64;
 

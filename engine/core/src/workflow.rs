@@ -173,7 +173,8 @@ pub enum Kind {
     /// The first of its tasks; `None` when the list is empty.
     Do { first: Option<TaskId> },
     /// A step: work for a worker. `secrets` are the names of those that its arguments refer to. When nobody `awaits` what
-    /// it began, its output is its input, whatever the worker answered. `facts` are what it shows to policies.
+    /// it began, its output is its input, whatever the worker answered. `facts` are what it shows to policies, `once` says what
+    /// must not happen twice.
     Step {
         function: Function,
         arguments: Option<Expression>,
@@ -181,6 +182,7 @@ pub enum Kind {
         secrets: Vec<Arc<str>>,
         awaits: bool,
         facts: Option<Expression>,
+        once: Option<Once>,
     },
     /// A function of the document's own `use.functions`; `body` runs with the arguments as input.
     Function { body: TaskId, arguments: Option<Expression> },
@@ -314,6 +316,15 @@ pub struct Function {
     pub department: Arc<str>,
     /// Unique in its department.
     pub name: Arc<str>,
+}
+
+/// A step that must not happen twice, whoever asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Its key: a text or a number.
+    pub key: Expression,
+    /// When another step has done it, its output is that of this one, too.
+    pub attach: bool,
 }
 
 /// One way out of a `switch`.

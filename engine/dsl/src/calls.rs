@@ -217,6 +217,7 @@ impl<'n> Tasks<'n> {
             secrets: self.builder.end_of_step(),
             awaits,
             facts: None,
+            once: None,
         }
     }
 

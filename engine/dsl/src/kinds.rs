@@ -87,7 +87,15 @@ impl<'n> Tasks<'n> {
         let function = Function { department: Arc::from(department), name: Arc::from(function) };
         let (arguments, secrets) = with.map(|with| self.builder.step_arguments(with)).unzip();
         let secrets = secrets.unwrap_or_default();
-        Some(Kind::Step { function, arguments, attempts_max, secrets, awaits: true, facts: None })
+        Some(Kind::Step {
+            function,
+            arguments,
+            attempts_max,
+            secrets,
+            awaits: true,
+            facts: None,
+            once: None,
+        })
     }
 
     /// `metadata.attempts`.

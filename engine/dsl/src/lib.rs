@@ -30,6 +30,7 @@ mod matcher;
 mod measure;
 mod meter;
 mod misspelt;
+mod once;
 mod pieces;
 mod production;
 mod program;

@@ -268,6 +268,7 @@ impl<'n> Tasks<'n> {
             self.common(id, &members, pointer);
             if let Some(mut kind) = self.kind(id, kind, &members, pointer) {
                 self.facts(&mut kind, &members);
+                self.once(&mut kind, &members);
                 self.drafts[index(id)].task.kind = kind;
             }
         }

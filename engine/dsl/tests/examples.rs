@@ -211,6 +211,11 @@ impl<'e> World<'e> {
                     });
                     return true;
                 }
+                Effect::ClaimKey { activation, attempt } => {
+                    let answer = baton_core::once::Answer::Held;
+                    self.decide(Command::SettleKey { activation, attempt, answer });
+                    return true;
+                }
                 Effect::RunChild { activation } => {
                     let result = self.answer.as_ref().map(text).map_err(Clone::clone);
                     self.decide(Command::EndChild {

@@ -9,6 +9,7 @@ mod engine;
 mod events;
 pub(crate) mod history;
 mod kills;
+mod once;
 mod policies;
 mod workflows;
 

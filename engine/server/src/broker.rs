@@ -21,6 +21,7 @@ pub const LIFECYCLE_STREAM: &str = "BATON_LIFECYCLE";
 pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
 pub const FUNCTIONS_BUCKET: &str = "BATON_FUNCTIONS";
 pub const POLICIES_BUCKET: &str = "BATON_POLICIES";
+pub const ONCE_BUCKET: &str = "BATON_ONCE";
 pub const SWITCHES_BUCKET: &str = "BATON_SWITCHES";
 pub const EFFECTS_BUCKET: &str = "BATON_EFFECTS";
 pub const LEASES_BUCKET: &str = "BATON_LEASES";
@@ -101,13 +102,17 @@ pub fn work_subject(
     )
 }
 
-/// What a work subject says: instance, step and attempt.
-pub fn parse_work_subject(subject: &str) -> Option<(InstanceId, ActivationId, Attempt)> {
-    let mut parts = subject.split('.').skip(4);
+/// What a work subject says: the function; instance, step and attempt.
+pub fn parse_work_subject(
+    subject: &str,
+) -> Option<(Function, (InstanceId, ActivationId, Attempt))> {
+    let mut parts = subject.split('.').skip(2);
+    let (department, name) = (parts.next()?.into(), parts.next()?.into());
     let instance = uuid::Uuid::try_parse(parts.next()?).ok()?;
     let step = parts.next()?.parse().ok()?;
     let attempt = parts.next()?.parse().ok()?;
-    Some((InstanceId(instance.into_bytes()), ActivationId(step), Attempt(attempt)))
+    let command = (InstanceId(instance.into_bytes()), ActivationId(step), Attempt(attempt));
+    Some((Function { department, name }, command))
 }
 
 pub fn queue_consumer(department: &str, function: &str) -> String {
@@ -430,7 +435,8 @@ mod tests {
         let id = InstanceId([0xab; 16]);
         let subject = work_subject(&function, id, ActivationId(12), Attempt(3));
         assert_eq!(subject, "baton.work.finance.pay.abababab-abab-abab-abab-abababababab.12.3");
-        assert_eq!(parse_work_subject(&subject), Some((id, ActivationId(12), Attempt(3))));
+        let command = (id, ActivationId(12), Attempt(3));
+        assert_eq!(parse_work_subject(&subject), Some((function, command)));
         for broken in
             ["baton.work.finance.pay", "baton.work.finance.pay.x.1.1", "baton.work.a.b.c.d"]
         {

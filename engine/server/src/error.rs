@@ -34,6 +34,10 @@ pub enum Refusal {
     NothingToRollBack(String),
     #[error("{0}")]
     UnknownSwitch(String),
+    #[error("{0}")]
+    UnknownKey(String),
+    #[error("{0}")]
+    TooManySwitches(String),
     #[error("kill switch {0} stops the workflow: no instance of it is started")]
     WorkflowStopped(u32),
     #[error("{0}")]
@@ -75,6 +79,8 @@ impl Refusal {
             Self::UnknownPolicies(_) => "unknown-policies",
             Self::NothingToRollBack(_) => "nothing-to-roll-back",
             Self::UnknownSwitch(_) => "unknown-switch",
+            Self::UnknownKey(_) => "unknown-key",
+            Self::TooManySwitches(_) => "too-many-switches",
             Self::WorkflowStopped(_) => "workflow-stopped",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
@@ -103,6 +109,7 @@ impl Refusal {
             | Self::UnknownFunction(_)
             | Self::UnknownPolicies(_)
             | Self::UnknownSwitch(_)
+            | Self::UnknownKey(_)
             | Self::UnknownInstance(_) => tonic::Code::NotFound,
             Self::Unauthenticated(_) => tonic::Code::Unauthenticated,
             Self::Forbidden(_) => tonic::Code::PermissionDenied,
@@ -110,7 +117,9 @@ impl Refusal {
             Self::Rejected(_) | Self::NothingToRollBack(_) | Self::WorkflowStopped(_) => {
                 tonic::Code::FailedPrecondition
             }
-            Self::Overloaded | Self::CatalogFull(_) => tonic::Code::ResourceExhausted,
+            Self::Overloaded | Self::CatalogFull(_) | Self::TooManySwitches(_) => {
+                tonic::Code::ResourceExhausted
+            }
             Self::PartitionUnavailable(_) => tonic::Code::Unavailable,
             Self::Internal(_) => tonic::Code::Internal,
         }

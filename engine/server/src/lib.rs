@@ -22,6 +22,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod once;
 pub mod partition;
 pub mod policies;
 pub mod registry;
@@ -42,9 +43,11 @@ use std::{
 };
 
 use baton_core::event::Started;
+use baton_proto::v1;
 use definitions::Definition;
 use error::Refusal;
 use partition::{StartedAs, new_id};
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 /// What all parts of one process share.
@@ -58,6 +61,7 @@ pub struct Engine {
     pub feed: events::Feed,
     pub growth: growth::Growth,
     pub identity: identity::Identity,
+    pub keys: once::Keys,
     pub leases: lease::Leases,
     pub lifecycle: Option<lifecycle::Lifecycle>,
     pub metrics: metrics::Metrics,
@@ -88,6 +92,7 @@ pub struct Parts {
     pub feed: events::Feed,
     pub growth: growth::Growth,
     pub identity: identity::Identity,
+    pub keys: once::Keys,
     pub leases: lease::Leases,
     pub lifecycle: lifecycle::Scope,
     pub objects: async_nats::jetstream::object_store::ObjectStore,
@@ -114,6 +119,7 @@ impl Engine {
             feed: parts.feed,
             growth: parts.growth,
             identity: parts.identity,
+            keys: parts.keys,
             leases: parts.leases,
             lifecycle,
             metrics,
@@ -210,6 +216,16 @@ impl Engine {
             None => format!("{namespace}/{name}"),
         };
         Err(Refusal::UnknownWorkflow(wanted.chars().take(200).collect()))
+    }
+
+    /// Has a worker announce itself, because it gets another answer than before.
+    pub(crate) async fn call_worker(&self, department: &str, worker: &str) {
+        let notice = v1::StepCancellation { worker: worker.to_owned(), ..Default::default() };
+        let control = broker::control_subject(department);
+        let sent = self.broker.client.publish(control, notice.encode_to_vec().into()).await;
+        if let Err(error) = sent {
+            tracing::warn!(%error, worker, "A worker was not called");
+        }
     }
 
     /// Functions with waiting steps that no live worker offers.

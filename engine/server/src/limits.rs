@@ -340,8 +340,11 @@ pub const AUDIT_KNOWN: usize = 100_000;
 /// How often the policy sets are read again although nothing seems to have changed: a copy of the bucket may lag behind.
 pub const POLICIES_READ_AGAIN: Duration = Duration::from_secs(30);
 
-/// Kill switches that are on record, those that were armed again among them: each engine has all of them in memory.
-pub const SWITCHES_MAX: u32 = 10_000;
+/// Kill switches that are on record: each engine has all of them in memory. The oldest that stop nothing go first.
+pub const SWITCHES_MAX: usize = 10_000;
+
+/// Kill switches that stop something: each command is held against each of them.
+pub const SWITCHES_ACTIVE_MAX: usize = 1_000;
 
 /// How often an engine looks for kill switches that others have thrown.
 pub const SWITCHES_EVERY: Duration = Duration::from_millis(500);
@@ -361,3 +364,22 @@ pub const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Purges of single commands that are under way together.
 pub const PURGES_AT_ONCE: usize = 32;
+
+/// Keys that one partition asks for at the same time.
+pub const CLAIMS_AT_ONCE: usize = 64;
+
+/// How long until somebody asks again for a key that another still works on, or that could not be asked for.
+pub const CLAIM_AGAIN: Duration = Duration::from_millis(500);
+
+/// Steps that are held against kill switches in one turn of an owner: each may have to be read from the cache.
+pub const HALTED_AT_ONCE: usize = 256;
+
+/// How long a step waits that a worker has answered which is stopped by its name, before the next attempt, doubling with each.
+pub const STOPPED_WORKER_WAIT_MS: u64 = 1_000;
+
+/// Attempts of one step until it waits for the switch: a worker that does not listen may have had each of them.
+pub const STOPPED_WORKERS_ATTEMPTS_MAX: u32 = 10;
+
+/// How often commands are taken out of the queue that the broker does not let go, and how long between.
+pub const WITHDRAW_TRIES: usize = 10;
+pub const WITHDRAW_AGAIN: Duration = Duration::from_millis(200);

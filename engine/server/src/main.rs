@@ -8,7 +8,8 @@ use baton_proto::v1::{
     approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
     definition_service_server::DefinitionServiceServer, engine_service_server::EngineServiceServer,
     event_service_server::EventServiceServer, kill_service_server::KillServiceServer,
-    policy_service_server::PolicyServiceServer, workflow_service_server::WorkflowServiceServer,
+    once_service_server::OnceServiceServer, policy_service_server::PolicyServiceServer,
+    workflow_service_server::WorkflowServiceServer,
 };
 use baton_server::{
     Engine, Parts,
@@ -23,7 +24,9 @@ use baton_server::{
     http,
     identity::{Identity, Tokens},
     lease::{Holder, Leases},
-    limits, partition,
+    limits,
+    once::Keys,
+    partition,
     policies::{self, Policies},
     registry, schedules,
     switches::Switches,
@@ -136,7 +139,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         replicas: usize::from(config.replicas),
     };
     let own = own_policies(config).await?;
-    let Reached { broker, definitions, effects, leases, objects, policies, switches, tokens } =
+    let Reached { broker, definitions, effects, keys, leases, objects, policies, switches, tokens } =
         reach(&options, &Holder { id, name: name.clone() }, own.as_ref(), !config.dev).await?;
     let feed = Feed::start(&broker, stop.clone()).await?;
     let growth = Growth::settle(&broker.settings().await?, config.partitions).await?;
@@ -151,6 +154,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         feed,
         growth,
         identity: identity(config)?,
+        keys,
         leases,
         lifecycle: config.lifecycle_events,
         objects,
@@ -167,6 +171,7 @@ struct Reached {
     broker: Broker,
     definitions: Definitions,
     effects: Effects,
+    keys: Keys,
     leases: Leases,
     objects: async_nats::jetstream::object_store::ObjectStore,
     policies: Policies,
@@ -241,7 +246,8 @@ async fn open_all(
     let effects = Effects::open(&broker).await?;
     let policies = Policies::open(&broker, own, enforced).await?;
     let switches = Switches::open(&broker).await?;
-    Ok(Reached { broker, definitions, effects, leases, objects, policies, switches, tokens })
+    let keys = Keys::open(&broker).await?;
+    Ok(Reached { broker, definitions, effects, keys, leases, objects, policies, switches, tokens })
 }
 
 /// Of the data folder, which only one process can have open: the cache's own lock sees to that.
@@ -313,6 +319,7 @@ async fn serve_api(
         .add_service(Coded::new(ApprovalServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(AuditServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(KillServiceServer::new(api.clone()), &engine))
+        .add_service(Coded::new(OnceServiceServer::new(api.clone()), &engine))
         .add_service(Coded::new(EngineServiceServer::new(api), &engine))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod beside;
+pub(crate) mod claiming;
 mod decisions;
 mod family;
 mod giving;
@@ -21,7 +22,7 @@ mod work;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use baton_core::{ActivationId, Attempt, Command, Instance, InstanceId, event::Started};
+use baton_core::{ActivationId, Attempt, Command, Instance, InstanceId, event::Started, once};
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -155,6 +156,19 @@ pub enum Request {
     Published {
         id: InstanceId,
         activation: ActivationId,
+    },
+    /// Whether a step holds its key.
+    KeyAnswered {
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+        answer: once::Answer,
+    },
+    /// How it stands with the key of a step; none: it has never had one.
+    KeyState {
+        id: InstanceId,
+        step: ActivationId,
+        reply: Reply<Option<once::State>>,
     },
     /// Other kill switches are active than before; answered when all that they hold is stopped.
     Switched {

@@ -49,6 +49,8 @@ struct Worker {
     functions: BTreeSet<String>,
     /// What each of them does, as this worker says: a class of [`effects`].
     effects: BTreeMap<String, &'static str>,
+    /// A kill switch stops it, as it was told.
+    halted: bool,
     seen: Instant,
     seen_at: Timestamp,
 }
@@ -74,7 +76,7 @@ impl Registry {
     pub fn serves(&self, department: &str, function: &str) -> bool {
         let known = self.known();
         known.workers.iter().any(|((found, _), worker)| {
-            found == department && worker.is_live() && worker.functions.contains(function)
+            found == department && worker.works() && worker.functions.contains(function)
         })
     }
 
@@ -91,7 +93,7 @@ impl Registry {
     /// All functions that a live worker offers, as `department.function`.
     pub fn served(&self) -> BTreeSet<String> {
         let known = self.known();
-        let live = known.workers.iter().filter(|(_, worker)| worker.is_live());
+        let live = known.workers.iter().filter(|(_, worker)| worker.works());
         live.flat_map(|((department, _), worker)| {
             worker.functions.iter().map(move |f| format!("{department}.{f}"))
         })
@@ -192,6 +194,7 @@ impl Registry {
         });
         let queues = queues.collect();
         let name = announcement.worker;
+        let halted = switches.of_worker(&name).is_some();
         {
             let mut known = self.known();
             known.forget_silent();
@@ -208,6 +211,7 @@ impl Registry {
                 build: wire::cut(&announcement.build, limits::BUILD_BYTES_MAX).to_owned(),
                 functions: functions.clone(),
                 effects,
+                halted,
                 seen: Instant::now(),
                 seen_at: clock::now(),
             };
@@ -220,7 +224,6 @@ impl Registry {
             let worst = || self.known().worst(&department, &function);
             self.effects.announced(&department, &function, worst).await;
         }
-        let halted = switches.of_worker(&name).is_some();
         v1::AnnouncementReply { queues, announce_every_ms: every, halted, ..Default::default() }
     }
 }
@@ -261,6 +264,10 @@ impl Known {
 }
 
 impl Worker {
+    fn works(&self) -> bool {
+        self.is_live() && !self.halted
+    }
+
     fn is_live(&self) -> bool {
         self.seen.elapsed() < limits::ANNOUNCE_EVERY * 3
     }
@@ -286,11 +293,13 @@ pub async fn serve(
     let answers = answer_announcements(&engine, announcements);
     let attempts = answer_attempts(&engine, queries);
     let watch = watch_unserved(&engine);
+    let call = call_workers(&engine);
     tokio::select! { biased;
         () = stop.cancelled() => {}
         () = answers => {}
         () = attempts => {}
         () = watch => {}
+        () = call => {}
     }
     Ok(())
 }
@@ -334,6 +343,25 @@ async fn attempt_open(engine: &Engine, payload: Bytes) -> Option<bool> {
     tokio::time::timeout(limits::QUERY_WAIT, answer).await.ok()?.ok()
 }
 
+/// Has workers announce themselves that were told otherwise than the kill switches say now: each engine learns of a switch in
+/// its own time, and a worker takes the first answer.
+async fn call_workers(engine: &Engine) {
+    let mut every = tokio::time::interval(limits::SWITCHES_EVERY);
+    loop {
+        every.tick().await;
+        let changed: Vec<_> = {
+            let known = engine.registry.known();
+            let live = known.workers.iter().filter(|(_, worker)| worker.is_live());
+            let halted = |name: &str| engine.switches.of_worker(name).is_some();
+            let changed = live.filter(|((_, name), worker)| halted(name) != worker.halted);
+            changed.map(|(key, _)| key.clone()).collect()
+        };
+        for (department, worker) in changed {
+            engine.call_worker(&department, &worker).await;
+        }
+    }
+}
+
 /// A function with waiting steps and no live worker is an incident: says so once, and again when it is over.
 async fn watch_unserved(engine: &Engine) {
     let mut told = BTreeSet::new();
@@ -370,6 +398,7 @@ mod tests {
             build: String::new(),
             functions: functions.iter().map(ToString::to_string).collect(),
             effects: BTreeMap::new(),
+            halted: false,
             seen,
             seen_at: Timestamp(0),
         }

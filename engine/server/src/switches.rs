@@ -27,10 +27,10 @@ pub enum Error {
     #[error("there is no kill switch {0} that stops anything")]
     Unknown(u32),
     #[error(
-        "{} kill switches are on record, which is as many as there may be",
-        limits::SWITCHES_MAX
+        "{} kill switches stop something, which is as many as may",
+        limits::SWITCHES_ACTIVE_MAX
     )]
-    Full,
+    TooMany,
     #[error("the kill switches cannot be reached: {0}")]
     Unavailable(String),
 }
@@ -125,11 +125,14 @@ impl Switches {
     /// Learns what others throw and arm again, until it is told to stop.
     pub async fn serve(self, stop: CancellationToken) {
         let learn = async {
+            let mut told = false;
             loop {
                 tokio::time::sleep(limits::SWITCHES_EVERY).await;
-                if let Err(error) = self.refresh().await {
-                    tracing::warn!(%error, "The kill switches could not be looked at");
+                let failed = self.refresh().await.err();
+                if let Some(error) = failed.as_ref().filter(|_| !told) {
+                    tracing::warn!(%error, "The kill switches cannot be looked at");
                 }
+                told = failed.is_some();
             }
         };
         tokio::select! { biased;
@@ -173,11 +176,11 @@ impl Switches {
         let value = serde_json::to_vec(&new).expect("a switch is JSON");
         for _ in 0..limits::SWITCH_TRIES {
             self.refresh().await?;
-            let last = self.read().all.last_key_value().map_or(0, |(number, _)| *number);
-            if last >= limits::SWITCHES_MAX {
-                return Err(Error::Full);
+            if !new.drill && self.active().len() >= limits::SWITCHES_ACTIVE_MAX {
+                return Err(Error::TooMany);
             }
-            let number = last + 1;
+            self.forget_oldest().await?;
+            let number = self.read().all.last_key_value().map_or(0, |(number, _)| *number) + 1;
             match self.store.create(&number.to_string(), value.clone().into()).await {
                 Ok(revision) => return Ok(self.learn(Switch { number, ..new }, revision)),
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
@@ -185,6 +188,24 @@ impl Switches {
             }
         }
         Err(Error::Unavailable("others throw switches at the same time".into()))
+    }
+
+    /// Makes room on record: those that stop nothing any more go first.
+    async fn forget_oldest(&self) -> Result<(), Error> {
+        let oldest = {
+            let known = self.read();
+            if known.all.len() < limits::SWITCHES_MAX {
+                return Ok(());
+            }
+            let mut all = known.all.values();
+            all.find(|(switch, _)| !switch.is_active()).map(|(switch, _)| switch.number)
+        };
+        if let Some(number) = oldest {
+            let purged = self.store.purge(number.to_string()).await;
+            purged.map_err(|error| unavailable(&error))?;
+            self.write().all.remove(&number);
+        }
+        Ok(())
     }
 
     /// Puts on record what a switch has stopped.
@@ -255,12 +276,24 @@ impl Switches {
         let mut keys = self.store.keys().await.map_err(|error| unavailable(&error))?;
         while let Some(key) = keys.next().await {
             let key = key.map_err(|error| unavailable(&error))?;
-            if let Ok(number) = key.parse() {
+            if let Ok(number) = key.parse()
+                && !self.is_settled(number)
+            {
                 self.read_again(number).await?;
             }
         }
-        self.write().sequence = Some(sequence);
+        let mut known = self.write();
+        let newest = known.all.values().map(|(_, revision)| *revision).max().unwrap_or(0);
+        // A copy of the bucket may lag behind: then it is read again.
+        known.sequence = (newest >= sequence).then_some(sequence);
         Ok(())
+    }
+
+    /// Nothing about it changes any more.
+    fn is_settled(&self, number: u32) -> bool {
+        let known = self.read();
+        let found = known.all.get(&number).map(|(switch, _)| switch);
+        found.is_some_and(|it| it.rearmed.is_some() || (it.drill && it.stopped.is_some()))
     }
 
     async fn read_again(&self, number: u32) -> Result<(), Error> {

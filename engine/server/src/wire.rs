@@ -15,6 +15,7 @@ use baton_core::{
     Timestamp,
     event::{Cause, Origin, Parent, Report, Started},
     guard::Carried,
+    once::Key,
     workflow::{Hash, Name},
 };
 use baton_proto::v1::{self, event::Kind};
@@ -230,6 +231,14 @@ fn decode_parent(parent: &v1::Parent) -> Result<Parent, Error> {
     })
 }
 
+fn encode_key(key: &Key) -> v1::OnceKey {
+    v1::OnceKey { text: key.text.to_string(), attach: key.attach }
+}
+
+fn decode_key(key: v1::OnceKey) -> Key {
+    Key { text: key.text.into(), attach: key.attach }
+}
+
 fn encode_report(report: &Report) -> v1::StepReport {
     v1::StepReport {
         worker: report.worker.to_string(),
@@ -292,13 +301,35 @@ pub fn encode_event(event: &Event, large: &mut LargeValues) -> v1::Event {
             activation: activation.0,
             error: Some(encode_error(error)),
         }),
-        Event::StepScheduled { activation, attempt, arguments, guarded, facts } => {
+        Event::StepScheduled { activation, attempt, arguments, guarded, facts, once } => {
             Kind::StepScheduled(v1::StepScheduled {
                 activation: activation.0,
                 attempt: attempt.0,
                 arguments: encode_optional(arguments.as_ref(), large),
                 guarded: *guarded,
                 facts: encode_optional(facts.as_ref(), large),
+                once: once.as_ref().map(encode_key),
+            })
+        }
+        Event::KeyClaimed { activation, attempt, guarded } => Kind::KeyClaimed(v1::KeyClaimed {
+            activation: activation.0,
+            attempt: attempt.0,
+            guarded: *guarded,
+        }),
+        Event::KeyAttached { activation, attempt, by, output } => {
+            Kind::KeyAttached(v1::KeyAttached {
+                activation: activation.0,
+                attempt: attempt.0,
+                by: by.0.to_vec(),
+                output: Some(encode_json(output, large)),
+            })
+        }
+        Event::KeyResolved { activation, happened, by, reason } => {
+            Kind::KeyResolved(v1::KeyResolved {
+                activation: activation.0,
+                happened: *happened,
+                by: by.to_string(),
+                reason: reason.to_string(),
             })
         }
         Event::StepJudged { activation, attempt, judgement } => Kind::StepJudged(v1::StepJudged {
@@ -575,6 +606,7 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             arguments: decode_optional(e.arguments, large)?,
             guarded: e.guarded,
             facts: decode_optional(e.facts, large)?,
+            once: e.once.map(decode_key),
         },
         Kind::StepJudged(e) => Event::StepJudged {
             activation: activation(e.activation),
@@ -628,6 +660,23 @@ pub fn decode_event(event: v1::Event, large: &LargeValues) -> Result<Event, Erro
             error: decode_error(e.error)?,
             retry_at: at(e.retry_at_ms),
             report: decode_report(e.report),
+        },
+        Kind::KeyClaimed(e) => Event::KeyClaimed {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            guarded: e.guarded,
+        },
+        Kind::KeyAttached(e) => Event::KeyAttached {
+            activation: activation(e.activation),
+            attempt: Attempt(e.attempt),
+            by: instance_id(&e.by)?,
+            output: decode_json(e.output, large)?,
+        },
+        Kind::KeyResolved(e) => Event::KeyResolved {
+            activation: activation(e.activation),
+            happened: e.happened,
+            by: e.by.into(),
+            reason: e.reason.into(),
         },
         Kind::StepHalted(e) => Event::StepHalted {
             activation: activation(e.activation),

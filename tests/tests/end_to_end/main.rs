@@ -12,6 +12,7 @@ mod kills;
 mod lifecycle;
 mod lists;
 mod maps;
+mod once;
 mod outages;
 mod policies;
 mod schedules;

@@ -60,10 +60,6 @@ pub(crate) async fn run(
                         "the engine named no queue for a function"
                     );
                 }
-                if *queues.borrow() != found {
-                    tracing::info!(queues = found.len(), "announced, taking commands");
-                }
-                queues.send_replace(found);
                 if halted.send_replace(is_halted) != is_halted {
                     if is_halted {
                         tracing::warn!(
@@ -73,6 +69,10 @@ pub(crate) async fn run(
                         tracing::info!("the kill switch is armed again, taking commands");
                     }
                 }
+                if *queues.borrow() != found {
+                    tracing::info!(queues = found.len(), "announced, taking commands");
+                }
+                queues.send_replace(found);
                 every
             }
             Err(error) => {

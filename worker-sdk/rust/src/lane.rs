@@ -67,12 +67,16 @@ impl Lane {
     /// Works until `stop`, then drains: what runs may go on for `grace`.
     pub(crate) async fn run(mut self, stop: CancellationToken, grace: Duration) {
         while !stop.is_cancelled() {
+            if self.halted.has_changed().unwrap_or(false) {
+                self.halt().await;
+            }
             self.take_ready().await;
             self.turn().await;
             self.hand_over().await;
             let room = self.room();
             self.pull.ask(room).await;
-            if !self.queue.is_empty() && self.running.len() < self.concurrency {
+            let waits = !self.queue.is_empty() && !*self.halted.borrow();
+            if waits && self.running.len() < self.concurrency {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -93,13 +97,15 @@ impl Lane {
         if !*self.halted.borrow_and_update() {
             return;
         }
+        self.stop_running().await;
         for (_, delivered) in std::mem::take(&mut self.queue) {
             self.give_back(delivered.id).await;
         }
-        for reply in self.pull.pause().await.into_iter().filter_map(|command| command.reply) {
+        let rest = tokio::time::timeout(CLOSE_TIMEOUT, self.pull.pause()).await;
+        let rest = rest.unwrap_or_default().into_iter().filter_map(|command| command.reply);
+        for reply in rest {
             self.desk.acknowledge(reply, Ack::GiveBack).await;
         }
-        self.stop_running().await;
     }
 
     /// Ends what runs, and gives it back.
@@ -154,7 +160,8 @@ impl Lane {
     async fn turn(&mut self) {
         let began = Instant::now();
         for _ in 0..TURN_STEPS {
-            if self.running.len() >= self.concurrency || began.elapsed() > TURN_TIME {
+            let full = self.running.len() >= self.concurrency;
+            if full || began.elapsed() > TURN_TIME || *self.halted.borrow() {
                 return;
             }
             let Some((arrival, delivered)) = self.queue.pop_front() else { return };

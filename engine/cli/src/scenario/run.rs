@@ -11,6 +11,7 @@ use baton_core::{
     command::Timer,
     event::{Origin, Report, Started},
     instance::{self, End, Phase},
+    once::{self, State},
     workflow::{Function, Kind},
 };
 use baton_dsl::Program;
@@ -135,6 +136,8 @@ enum Due<'s> {
     Published(ActivationId),
     /// What came before a listener.
     Kept(ActivationId),
+    /// Whether a step holds its key.
+    Key(ActivationId, Attempt),
 }
 
 /// What happens next, first what the engine would take first.
@@ -221,6 +224,9 @@ impl<'s> World<'s> {
                 Some(Effect::DispatchStep { activation, attempt }) => {
                     self.ask(activation, attempt);
                 }
+                Some(Effect::ClaimKey { activation, attempt }) => {
+                    self.owe(Duration(0), Due::Key(activation, attempt));
+                }
                 Some(Effect::SetTimer { activation, timer, at }) => {
                     self.timers.insert((at, activation, timer));
                 }
@@ -228,6 +234,8 @@ impl<'s> World<'s> {
                     for effect in baton_core::pending(&self.instance) {
                         if let Effect::SetTimer { activation, timer, at } = effect {
                             self.timers.insert((at, activation, timer));
+                        } else if let Effect::ClaimKey { activation, attempt } = effect {
+                            self.owe(Duration(0), Due::Key(activation, attempt));
                         }
                     }
                 }
@@ -257,6 +265,25 @@ impl<'s> World<'s> {
     fn owe(&mut self, after: Duration, due: Due<'s>) {
         self.asked += 1;
         self.answers.insert((self.now.plus(after), self.asked), due);
+    }
+
+    /// No other instance holds a key here; another step of this one may.
+    fn settle_key(&mut self, activation: ActivationId, attempt: Attempt) {
+        let wanted = self.instance.claiming_step(activation);
+        let wanted = wanted.and_then(|step| step.once.as_deref()).map(|claim| claim.key.clone());
+        let Some(wanted) = wanted else { return };
+        let by = self.instance.id;
+        let mut held = self.instance.keys.iter().filter(|(_, kept)| kept.key == wanted.text);
+        let answer = match held.find_map(|(step, _)| self.instance.key_state(*step)) {
+            None | Some(State::Free | State::Unknown) => once::Answer::Held,
+            Some(State::Committed(Some(output))) if wanted.attach => {
+                once::Answer::Attached { by, output }
+            }
+            Some(state @ (State::Claimed | State::Committed(_))) => {
+                once::Answer::Refused { by, state }
+            }
+        };
+        let _is_taken = self.decide(Command::SettleKey { activation, attempt, answer });
     }
 
     /// Another workflow is not run: the scenario says what it gives.
@@ -330,6 +357,7 @@ impl<'s> World<'s> {
             Due::Child(activation, reaction) => return self.end_child(activation, reaction),
             Due::Published(activation) => return self.publish(activation),
             Due::Kept(listener) => return self.hear_kept(listener),
+            Due::Key(activation, attempt) => return self.settle_key(activation, attempt),
         };
         let report = Report { started: self.now, finished: self.now, ..Report::default() };
         let command = match reaction {

@@ -40,8 +40,9 @@ impl Decision<'_> {
                 Some(first) => self.enter(id, *first, None),
                 None => self.complete(id, None, None),
             },
-            Kind::Step { arguments, .. } => {
+            Kind::Step { arguments, once, .. } => {
                 let arguments = self.arguments(id, *arguments)?;
+                let once = once.map(|once| self.key(id, once)).transpose()?;
                 let guarded = self.evaluator.guards();
                 let facts = if guarded { self.facts(id)? } else { None };
                 self.record(Event::StepScheduled {
@@ -50,6 +51,7 @@ impl Decision<'_> {
                     arguments,
                     guarded,
                     facts,
+                    once,
                 });
                 Ok(())
             }

@@ -6,7 +6,7 @@ use baton_core::{
     TaskId, Workflow,
     workflow::{
         Backoff, Case, Catch, Correlate, Each, EventFilter, Filter, Function, Hash, Kind, Listen,
-        Matcher, Name, Read, Retry, Schedule, Schema, Task, Then, Until,
+        Matcher, Name, Once, Read, Retry, Schedule, Schema, Task, Then, Until,
     },
 };
 
@@ -37,6 +37,8 @@ pub(crate) enum What {
         attempts_max: u32,
         arguments: Option<Term>,
         awaits: bool,
+        /// Its key, and whether what another has done is enough.
+        once: Option<(Term, bool)>,
     },
     /// A function of the document whose body is the first task of the document: a call of itself, when it is inside it.
     CallFirst,
@@ -183,7 +185,8 @@ impl Building {
     fn kind(&mut self, what: &What) -> Kind {
         match what {
             What::Do(body) => Kind::Do { first: self.list(body) },
-            What::Step { attempts_max, arguments, awaits } => Kind::Step {
+            What::Step { attempts_max, arguments, awaits, once } => Kind::Step {
+                once: once.clone().map(|(key, attach)| Once { key: self.table.add(key), attach }),
                 facts: arguments.clone().map(|term| self.table.add(term)),
                 function: Function { department: "tests".into(), name: "step".into() },
                 arguments: self.term(arguments.as_ref()),

@@ -8,11 +8,12 @@ use std::{
 };
 
 use baton_core::{
-    ActivationId, Attempt, Command, Duration, Effect, Error, Json, Rejection, TaskId,
+    ActivationId, Attempt, Command, Duration, Effect, Error, InstanceId, Json, Rejection, TaskId,
     command::Timer,
     error::Standard,
     event::{Origin, Report},
     guard::{Judgement, Remedy, Verdict, Wanted},
+    once::{Answer, State},
     pending,
     workflow::Hash,
 };
@@ -51,7 +52,7 @@ fn the_laws_hold_in_every_story() {
     let end = teller.expect("a thread can be started").join().expect("the runner catches panics");
     assert_eq!(end, Ok(()));
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 45, "the stories tell of every kind of event");
+    assert_eq!(seen.len(), 48, "the stories tell of every kind of event");
 }
 
 /// A start may be refused, and then there is no story.
@@ -98,6 +99,8 @@ fn repeat(world: &mut World, command: &Command) {
         | Command::ClaimApproval { .. }
         | Command::AnswerApproval { .. }
         | Command::VoidApprovals { .. }
+        | Command::SettleKey { .. }
+        | Command::ResolveKey { .. }
         | Command::HaltStep { .. }
         | Command::RearmStep { .. }
         | Command::Cancel { .. }
@@ -144,6 +147,18 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
             let asked: Vec<_> = asked_people(world);
             let (activation, ..) = asked.get(which % asked.len().max(1))?.clone();
             Command::VoidApprovals { activation, set: Hash([1; 32]) }
+        }
+        Move::Settle { which, answer } => {
+            let claiming: Vec<_> =
+                world.instance.claiming_steps().map(|(id, step)| (id, step.attempt)).collect();
+            let (activation, attempt) = *claiming.get(which % claiming.len().max(1))?;
+            Command::SettleKey { activation, attempt, answer: answer_of(answer) }
+        }
+        Move::Resolve { which, happened } => {
+            let keys: Vec<_> = world.instance.keys.keys().copied().collect();
+            let activation = *keys.get(which % keys.len().max(1))?;
+            let (by, reason) = ("person a".into(), "looked".into());
+            Command::ResolveKey { activation, happened, by, reason }
         }
         Move::Halt(which) => {
             let (activation, attempt) = step(which)?;
@@ -228,6 +243,17 @@ fn command(world: &mut World, one: Move) -> Option<Command> {
         },
         Move::Repeat => return None,
     })
+}
+
+/// What might be said to a step that wants its key.
+pub(crate) fn answer_of(which: usize) -> Answer {
+    let by = InstanceId([8; 16]);
+    match which {
+        0 => Answer::Refused { by, state: State::Claimed },
+        1 => Answer::Refused { by, state: State::Unknown },
+        2 => Answer::Attached { by, output: Json::from_text("\"another's\"") },
+        _ => Answer::Held,
+    }
 }
 
 fn halted(world: &World, which: usize) -> Option<(ActivationId, Attempt)> {

@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     parents: BTreeMap<ActivationId, ActivationId>,
     children: BTreeMap<ActivationId, BTreeSet<ActivationId>>,
     steps: BTreeMap<ActivationId, Attempt>,
+    /// Steps that wait for their key.
+    claiming: BTreeMap<ActivationId, Attempt>,
     /// What policies were asked about.
     questions: BTreeMap<ActivationId, Attempt>,
     /// Whether steps have a guard.
@@ -73,6 +75,9 @@ impl Asked {
             Some(Effect::AskPolicies { activation, attempt }) => {
                 assert!(self.questions.insert(activation, attempt).is_none(), "asked: {event:?}");
             }
+            Some(Effect::ClaimKey { activation, attempt }) => {
+                assert!(self.claiming.insert(activation, attempt).is_none(), "twice: {event:?}");
+            }
             Some(Effect::DispatchStep { activation, attempt }) => {
                 let allowed = matches!(
                     event,
@@ -122,6 +127,10 @@ impl Asked {
         self.questions.get(&step) == Some(&attempt)
     }
 
+    pub(crate) fn claims(&self, step: ActivationId, attempt: Attempt) -> bool {
+        self.claiming.get(&step) == Some(&attempt)
+    }
+
     pub(crate) fn publishes(&self, of: ActivationId) -> bool {
         self.emits.contains(&of)
     }
@@ -168,6 +177,11 @@ impl Asked {
             activation: *activation,
             attempt: *attempt,
         });
+        let claims = self.claiming.iter().filter(|_| !suspended);
+        let claims = claims.map(|(activation, attempt)| Effect::ClaimKey {
+            activation: *activation,
+            attempt: *attempt,
+        });
         let steps = self.steps.iter().map(|(activation, attempt)| Effect::DispatchStep {
             activation: *activation,
             attempt: *attempt,
@@ -187,6 +201,7 @@ impl Asked {
             self.listens.iter().map(|activation| Effect::Listen { activation: *activation });
         let runs = self.runs.keys().map(|activation| Effect::RunChild { activation: *activation });
         steps
+            .chain(claims)
             .chain(questions)
             .chain(timers)
             .chain(overdue)
@@ -249,6 +264,7 @@ impl Asked {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     fn settle(&mut self, event: &Event) {
         self.settle_guard(event);
         match event {
@@ -272,13 +288,18 @@ impl Asked {
                 self.halted.remove(activation);
                 self.timers.remove(&(*activation, Timer::Due));
             }
+            Event::KeyClaimed { activation, .. } => {
+                self.claiming.remove(activation);
+            }
             Event::StepHalted { activation, attempt, .. } => {
                 self.halted.insert(*activation, (*attempt, false));
             }
             Event::ResultFenced { activation, attempt, .. } => {
                 self.halted.insert(*activation, (*attempt, true));
             }
-            Event::StepCompleted { activation, .. } => self.answered(*activation),
+            Event::StepCompleted { activation, .. } | Event::KeyAttached { activation, .. } => {
+                self.answered(*activation);
+            }
             Event::StepFailed { activation, retry_at, .. } => {
                 if retry_at.is_some() {
                     self.steps.remove(activation);
@@ -327,6 +348,7 @@ impl Asked {
             | Event::ApprovalAnswered { .. }
             | Event::ApprovalOverdue { .. }
             | Event::ApprovalsVoided { .. }
+            | Event::KeyResolved { .. }
             | Event::ListenStarted { each: false, .. }
             | Event::EventTaken { over: false, .. }
             | Event::EventEmitted { .. }
@@ -353,6 +375,7 @@ impl Asked {
     fn answered(&mut self, id: ActivationId) {
         self.held.remove(&id);
         self.halted.remove(&id);
+        self.claiming.remove(&id);
         self.steps.remove(&id);
         self.timers.remove(&(id, Timer::Deadline));
     }
@@ -363,6 +386,7 @@ impl Asked {
         let child = self.runs.remove(&id);
         assert!(child.flatten().is_none(), "{id:?} ended with its child running");
         self.questions.remove(&id);
+        self.claiming.remove(&id);
         self.held.remove(&id);
         self.halted.remove(&id);
         self.people.remove(&id);

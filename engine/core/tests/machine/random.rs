@@ -16,6 +16,8 @@ pub(crate) enum Move {
     Answer { which: usize, group: usize, by: usize, approves: bool },
     Claim { which: usize, by: usize, release: bool },
     Void { which: usize },
+    Settle { which: usize, answer: usize },
+    Resolve { which: usize, happened: bool },
     Halt(usize),
     Late { which: usize, well: bool },
     Rearm(usize),
@@ -51,6 +53,10 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (which.clone(), 0usize..3, prop::bool::weighted(0.3))
             .prop_map(|(which, by, release)| Move::Claim { which, by, release }),
         1 => which.clone().prop_map(|which| Move::Void { which }),
+        14 => (which.clone(), 0usize..8)
+            .prop_map(|(which, answer)| Move::Settle { which, answer }),
+        2 => (which.clone(), any::<bool>())
+            .prop_map(|(which, happened)| Move::Resolve { which, happened }),
         3 => which.clone().prop_map(Move::Halt),
         2 => (which.clone(), any::<bool>()).prop_map(|(which, well)| Move::Late { which, well }),
         4 => which.clone().prop_map(Move::Rearm),
@@ -118,11 +124,12 @@ fn list(task: impl Strategy<Value = Node> + Clone + 'static) -> impl Strategy<Va
 
 fn leaf() -> impl Strategy<Value = What> {
     prop_oneof![
-        6 => (1u32..4, option::weighted(0.3, term()), prop::bool::weighted(0.9))
-            .prop_map(|(attempts_max, arguments, awaits)| What::Step {
+        6 => (1u32..4, option::weighted(0.3, term()), prop::bool::weighted(0.9), once())
+            .prop_map(|(attempts_max, arguments, awaits, once)| What::Step {
                 attempts_max,
                 arguments,
                 awaits,
+                once,
             }),
         2 => term().prop_map(What::Set),
         1 => vec((option::weighted(0.7, condition()), go()), 0..3).prop_map(What::Switch),
@@ -133,6 +140,11 @@ fn leaf() -> impl Strategy<Value = What> {
         3 => listens().prop_map(What::Listen),
         2 => (any::<bool>(), term()).prop_map(|(awaited, input)| What::Run { awaited, input }),
     ]
+}
+
+fn once() -> impl Strategy<Value = Option<(Term, bool)>> {
+    let key = prop_oneof![4 => Just("\"key\""), 1 => Just("7"), 1 => Just("null")];
+    option::weighted(0.3, (key.prop_map(text), any::<bool>()))
 }
 
 fn listens() -> impl Strategy<Value = Listens> {

@@ -8,6 +8,7 @@ mod forks;
 mod guards;
 mod halts;
 mod maps;
+mod once;
 mod steps;
 mod timers;
 mod undoing;

@@ -6,6 +6,7 @@ use baton_core::{
     ActivationId, Attempt, Command, Duration, Event, Json, TaskId,
     guard::{Case, Guard, People, Remedy, Standing},
     instance::{End, Status},
+    once::State,
     workflow::Hash,
 };
 
@@ -51,6 +52,18 @@ impl Story {
     pub(crate) fn stopped(&self) -> (ActivationId, Attempt) {
         let mut halted = self.world.instance.halted_steps();
         halted.next().map(|(id, step)| (id, step.attempt)).expect("a step is halted")
+    }
+
+    /// The one step that waits for its key.
+    pub(crate) fn claiming(&self) -> (ActivationId, Attempt) {
+        let mut claiming = self.world.instance.claiming_steps();
+        claiming.next().map(|(id, step)| (id, step.attempt)).expect("a step wants its key")
+    }
+
+    /// How it stands with the one key that was held.
+    pub(crate) fn key_state(&self) -> Option<State> {
+        let (id, _) = self.world.instance.keys.first_key_value()?;
+        self.world.instance.key_state(*id)
     }
 
     fn guard(&self) -> &Guard {
@@ -209,18 +222,27 @@ pub(crate) fn task(name: &str, what: What) -> Node {
 }
 
 pub(crate) fn step(name: &str) -> Node {
-    task(name, What::Step { attempts_max: 3, arguments: None, awaits: true })
+    task(name, What::Step { attempts_max: 3, arguments: None, awaits: true, once: None })
+}
+
+/// A step that must happen once; `attach`: what another has done is enough.
+pub(crate) fn once(name: &str, attach: bool) -> Node {
+    let once = Some((text("\"pay:7\""), attach));
+    task(name, What::Step { attempts_max: 3, arguments: None, awaits: true, once })
 }
 
 /// A step that only begins something.
 pub(crate) fn unawaited(name: &str) -> Node {
-    task(name, What::Step { attempts_max: 3, arguments: None, awaits: false })
+    task(name, What::Step { attempts_max: 3, arguments: None, awaits: false, once: None })
 }
 
 /// A step that is given the values of these variables.
 pub(crate) fn step_with(name: &str, variables: &[&'static str]) -> Node {
     let terms = variables.iter().map(|name| Term::Variable(name)).collect();
-    task(name, What::Step { attempts_max: 3, arguments: Some(Term::All(terms)), awaits: true })
+    task(
+        name,
+        What::Step { attempts_max: 3, arguments: Some(Term::All(terms)), awaits: true, once: None },
+    )
 }
 
 pub(crate) fn set(value: &str) -> Node {

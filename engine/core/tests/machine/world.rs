@@ -106,6 +106,9 @@ impl World {
                 let late = self.asked.is_late(*activation, *attempt);
                 Some(self.asked.is_open(*activation, *attempt) || late)
             }
+            Command::SettleKey { activation, attempt, .. } => {
+                Some(self.asked.claims(*activation, *attempt) && !self.instance.suspended)
+            }
             Command::HaltStep { activation, attempt, .. } => {
                 Some(self.asked.is_open(*activation, *attempt))
             }
@@ -129,6 +132,7 @@ impl World {
             // It may be that nothing listens for it.
             Command::TakeEvent { .. }
             | Command::VoidApprovals { .. }
+            | Command::ResolveKey { .. }
             | Command::Continue
             | Command::Cancel { .. }
             | Command::Terminate { .. }
@@ -156,6 +160,7 @@ impl World {
                 Effect::SetTimer { activation, timer, at } => Some((at, activation, timer)),
                 Effect::Continue
                 | Effect::AskPolicies { .. }
+                | Effect::ClaimKey { .. }
                 | Effect::DispatchStep { .. }
                 | Effect::WithdrawStep { .. }
                 | Effect::Rearm
@@ -225,7 +230,8 @@ impl World {
         };
         let mut held = instance.guarded_steps();
         let held = held.any(|(_, step)| instance.suspended || asks(step));
-        let held = held || instance.halted_steps().next().is_some();
+        let claims = instance.claiming_steps().next().is_some() && instance.suspended;
+        let held = held || claims || instance.halted_steps().next().is_some();
         let waits = !found.is_empty() || !instance.ready.is_empty() || held;
         assert_eq!(ended, !waits, "an open instance waits for something, an ended one for nothing");
     }

@@ -68,6 +68,7 @@ pub(crate) fn instance(workflow: &Workflow, input: &str, context: &str) -> Insta
         compensations: Vec::new(),
         compensating: None,
         case: baton_core::guard::Case::default(),
+        keys: BTreeMap::new(),
     }
 }
 

@@ -10,13 +10,12 @@ use baton_core::Timestamp;
 use baton_policy::question::{Action, Principal};
 use baton_proto::v1::{self, kill_service_server::KillService};
 use futures::future::join_all;
-use prost::Message;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::{Api, checked_reason};
 use crate::{
-    broker, clock,
+    clock,
     error::Refusal,
     limits,
     partition::{self, Reply, State, halting::Held},
@@ -28,7 +27,7 @@ fn refusal(error: &switches::Error) -> Refusal {
     let text = error.to_string();
     match error {
         switches::Error::Unknown(_) => Refusal::UnknownSwitch(text),
-        switches::Error::Full => Refusal::CatalogFull(text),
+        switches::Error::TooMany => Refusal::TooManySwitches(text),
         switches::Error::Unavailable(_) => Refusal::PartitionUnavailable(text),
     }
 }
@@ -71,16 +70,9 @@ impl Api {
     }
 
     async fn stop(&self, switch: &Switch, began: Instant) -> Stopped {
-        if let Some(subjects) = switch.scope.subjects() {
-            self.purge(&subjects).await;
-        }
         self.tell_worker(&switch.scope).await;
         let (_, elsewhere) =
             self.ask_all(limits::STOP_WAIT, |reply| partition::Request::Switched { reply }).await;
-        // What was on its way into the queue when it was emptied.
-        if let Some(subjects) = switch.scope.subjects() {
-            self.purge(&subjects).await;
-        }
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let steps = self.held_by(switch.number).await.steps;
         Stopped { steps, took_ms, elsewhere }
@@ -93,26 +85,11 @@ impl Api {
         Stopped { steps: steps.iter().sum(), took_ms, elsewhere }
     }
 
-    /// The log is the truth, so that nothing is lost with a command: it is published again when it may go on.
-    async fn purge(&self, subjects: &str) {
-        let jetstream = &self.engine.broker.jetstream;
-        let Ok(stream) = jetstream.get_stream_no_info(broker::WORK_STREAM).await else { return };
-        if let Err(error) = stream.purge().filter(subjects).await {
-            tracing::warn!(%error, subjects, "The queue was not emptied: each command is withdrawn by itself");
-        }
-    }
-
-    /// Has a worker announce itself, so that it learns that it is stopped, or no longer.
+    /// Has a worker learn that it is stopped, or no longer.
     async fn tell_worker(&self, scope: &Scope) {
         let live = self.engine.registry.live();
         for worker in live.iter().filter(|live| scope.is_worker(&live.worker)) {
-            let notice =
-                v1::StepCancellation { worker: worker.worker.clone(), ..Default::default() };
-            let control = broker::control_subject(&worker.department);
-            let client = &self.engine.broker.client;
-            if let Err(error) = client.publish(control, notice.encode_to_vec().into()).await {
-                tracing::warn!(%error, worker = worker.worker, "A worker was not told");
-            }
+            self.engine.call_worker(&worker.department, &worker.worker).await;
         }
     }
 
@@ -162,8 +139,13 @@ impl Api {
         self.engine.switches.refresh().await.map_err(|error| refusal(&error))?;
         let switch =
             self.engine.switches.expect_active(request.number).map_err(|error| refusal(&error))?;
+        let is_person = matches!(caller, Principal::Person { .. });
+        if !is_person && switch.by == self.name_of(caller) {
+            // The author is a fact of a person; of anything else it must be said here.
+            return Err(Refusal::Forbidden("no service arms again what it has stopped".into()));
+        }
         // Under whatever name: the author is who calls, if both are one person.
-        let author = if self.same_person(&switch.by) == self.name_of(caller) {
+        let author = if is_person && self.same_person(&switch.by) == self.name_of(caller) {
             caller.id()
         } else {
             switch.by.strip_prefix("person ").unwrap_or(&switch.by)
@@ -236,7 +218,12 @@ impl KillService for Api {
         request: Request<v1::KillRequest>,
     ) -> Result<Response<v1::KillSwitch>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let killed = async { Api::kill(self, &self.caller(&metadata)?, request).await };
+        let killed = async {
+            let (api, caller) = (self.clone(), self.caller(&metadata)?);
+            // It goes on when nobody waits for the answer any more.
+            let killed = tokio::spawn(async move { Api::kill(&api, &caller, request).await });
+            killed.await.map_err(|error| Refusal::Internal(error.to_string()))?
+        };
         killed.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 
@@ -245,7 +232,11 @@ impl KillService for Api {
         request: Request<v1::RearmRequest>,
     ) -> Result<Response<v1::KillSwitch>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let rearmed = async { Api::rearm(self, &self.caller(&metadata)?, request).await };
+        let rearmed = async {
+            let (api, caller) = (self.clone(), self.caller(&metadata)?);
+            let rearmed = tokio::spawn(async move { Api::rearm(&api, &caller, request).await });
+            rearmed.await.map_err(|error| Refusal::Internal(error.to_string()))?
+        };
         rearmed.await.map(Response::new).map_err(|refusal| self.refused(refusal))
     }
 

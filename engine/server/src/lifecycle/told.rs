@@ -180,6 +180,9 @@ impl<'a, F: Fn(TaskId) -> Option<&'a Task>> Telling<'_, F> {
             | Event::ApprovalsVoided { .. }
             | Event::StepCompleted { .. }
             | Event::StepFailed { .. }
+            | Event::KeyClaimed { .. }
+            | Event::KeyAttached { .. }
+            | Event::KeyResolved { .. }
             | Event::StepHalted { .. }
             | Event::ResultFenced { .. }
             | Event::StepCancelled { .. }

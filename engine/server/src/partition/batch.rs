@@ -54,6 +54,11 @@ pub(super) enum After {
     Ended {
         instance: InstanceId,
     },
+    ClaimKey {
+        instance: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    },
     /// Told when the commands that were withdrawn are out of the queue.
     Stopped {
         told: Vec<Reply<()>>,

@@ -116,6 +116,10 @@ impl Owner {
                     self.send_out(id, activation, attempt);
                 }
             }
+            Some(Effect::ClaimKey { activation, attempt }) => {
+                let claim = After::ClaimKey { instance: id, step: activation, attempt };
+                self.batch.after.push(claim);
+            }
             Some(Effect::AskPolicies { activation, attempt }) => {
                 self.unjudged.push_back(Unjudged { id, step: activation, attempt });
             }
@@ -143,6 +147,9 @@ impl Owner {
                         self.timers.insert((at, id, activation, timer));
                     } else if let Effect::AskPolicies { activation, attempt } = effect {
                         self.unjudged.push_back(Unjudged { id, step: activation, attempt });
+                    } else if let Effect::ClaimKey { activation, attempt } = effect {
+                        let claim = After::ClaimKey { instance: id, step: activation, attempt };
+                        self.batch.after.push(claim);
                     }
                 }
             }
@@ -207,8 +214,8 @@ impl Owner {
 
     /// What kill switches and late workers have done to steps.
     fn follow_halts(&mut self, id: InstanceId, event: &Event) {
-        if let Event::StepHalted { activation, switch, .. } = event {
-            self.halting.halted((id, *activation), switch);
+        if let Event::StepHalted { activation, attempt, switch } = event {
+            self.halting.halted((id, *activation), *attempt, switch, self.now);
         } else if let Event::ResultFenced { activation, .. } = event {
             self.halting.answered((id, *activation));
             let function = self.residents[&id].function(*activation);
@@ -216,6 +223,13 @@ impl Owner {
             self.refuse(Refused::Fenced, department.as_deref().unwrap_or_default(), Some(id));
         } else if let Event::StepScheduled { activation, .. } = event {
             self.halting.forget((id, *activation));
+        } else if let Event::StepJudged { .. } | Event::ChildEnded { .. } = event
+            && self.halting.minds_classes()
+        {
+            // What is out may be of the case into which a class of data has just flowed.
+            for (step, open) in self.residents[&id].instance.open_steps() {
+                self.halting.wait((id, step), open.attempt);
+            }
         }
     }
 

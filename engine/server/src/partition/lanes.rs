@@ -342,6 +342,8 @@ fn answered_by(command: &Command) -> Option<ActivationId> {
         | Command::ClaimApproval { .. }
         | Command::AnswerApproval { .. }
         | Command::VoidApprovals { .. }
+        | Command::SettleKey { .. }
+        | Command::ResolveKey { .. }
         | Command::HaltStep { .. }
         | Command::RearmStep { .. }
         | Command::FireTimer { .. }

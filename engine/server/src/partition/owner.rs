@@ -292,6 +292,8 @@ impl Owner {
                 () = std::future::ready(()), if gathering && !self.unfinished.is_empty() => {
                     self.go_on().await?;
                 }
+                // The next turn goes on with it.
+                () = tokio::task::yield_now(), if gathering && self.halting.has_work() => {}
                 _ = tick.tick() => {
                     let due = self.dirty.len() <= limits::CACHE_CHANGES_FEW
                         || flushed_at.elapsed() >= limits::CACHE_EVERY_BUSY;
@@ -302,6 +304,8 @@ impl Owner {
                     self.forget_idle();
                     if gathering {
                         self.void_approvals().await?;
+                        let now = self.tell_time();
+                        self.halting.rearm_due(now);
                     }
                     self.lanes.queue_stalled();
                     if Instant::now() >= purge {
@@ -430,10 +434,10 @@ impl Owner {
                     {
                         open.logged = true;
                     }
-                    if let Some(resident) = self.residents.get(&instance)
-                        && !self.halting.is_waiting((instance, step))
-                        && !self.work.dispatch(resident, instance, step, attempt, false).await
-                    {
+                    let Some(resident) = self.residents.get(&instance) else { continue };
+                    if self.halting.held_by(resident, step).is_some() {
+                        self.halting.hold_back((instance, step), attempt);
+                    } else if !self.work.dispatch(resident, instance, step, attempt, false).await {
                         self.refuse_command(instance, step, attempt);
                     }
                 }
@@ -448,6 +452,9 @@ impl Owner {
                             let _ = waiter.send(Ok(resident.instance.clone()));
                         }
                     }
+                }
+                After::ClaimKey { instance, step, attempt } => {
+                    self.claim_key(instance, step, attempt);
                 }
                 After::Publish { department, instance, activation, event } => {
                     self.work.emit(department, instance, activation, event);
@@ -518,6 +525,16 @@ impl Owner {
             Request::Inbox { reply } => {
                 let items = self.inbox.items().cloned().collect();
                 self.answer(reply, Ok(items));
+            }
+            Request::KeyAnswered { id, step, attempt, answer } => {
+                if self.resident(id).await?.is_some() {
+                    let command = Command::SettleKey { activation: step, attempt, answer };
+                    self.command(id, command, Asker::Nobody);
+                }
+            }
+            Request::KeyState { id, step, reply } => {
+                let state = self.key_state(id, step).await?;
+                self.answer(reply, Ok(state));
             }
             Request::Switched { reply } => self.tell_when_stopped(reply),
             Request::Held { switch, reply } => {

@@ -38,7 +38,7 @@ impl Owner {
         if open.is_none_or(|_| self.lanes.answered(query.id, query.step)) {
             let _ = query.reply.send(false);
         } else if open.is_some_and(|open| open.logged)
-            && !self.halting.is_waiting((query.id, query.step))
+            && !self.halting.is_waiting((query.id, query.step), query.attempt)
         {
             self.queries.fresh.push(query);
             self.ask_where_the_inbox_ends();

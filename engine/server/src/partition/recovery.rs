@@ -200,6 +200,11 @@ impl Owner {
                         );
                     }
                 }
+                Effect::ClaimKey { activation, attempt } => {
+                    if let Some(claiming) = Self::claiming(resident, activation, attempt) {
+                        self.work.claim(&self.engine, claiming);
+                    }
+                }
                 Effect::AskPolicies { activation, attempt } => {
                     self.unjudged.push_back(Unjudged { id, step: activation, attempt });
                 }

@@ -1,11 +1,6 @@
 //! Commands to the workers: published when the log has them, and again when the queue does not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::IntoFuture,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::IntoFuture, sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -27,9 +22,18 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Exit, Reply, Request, lanes::Asker, owner::Owner, partition_of, resident::Resident};
+use super::{
+    Exit, Reply, Request,
+    claiming::{self, Claiming},
+    lanes::Asker,
+    owner::Owner,
+    partition_of,
+    resident::Resident,
+};
 use crate::{
+    Engine,
     broker::{self, Broker},
+    error::Refusal,
     events::{self, CloudEvent},
     limits, telemetry,
     token::Key,
@@ -46,9 +50,11 @@ pub(super) struct Work {
     /// To have the owner compare the queue with the log.
     nudges: mpsc::Sender<Request>,
     /// Commands on their way out of the queue.
-    withdrawing: Vec<JoinHandle<()>>,
+    withdrawing: Vec<JoinHandle<bool>>,
     /// Bounds the events that are on their way to the broker.
     emitting: Arc<Semaphore>,
+    /// Bounds the keys that are being asked for.
+    claims: Arc<Semaphore>,
     /// Ends what goes on beside the owner when it goes.
     gone: CancellationToken,
     _guard: DropGuard,
@@ -73,6 +79,7 @@ impl Work {
             confirmations,
             nudges,
             emitting: Arc::new(Semaphore::new(limits::EVENTS_IN_FLIGHT_MAX)),
+            claims: Arc::new(Semaphore::new(limits::CLAIMS_AT_ONCE)),
             _guard: gone.clone().drop_guard(),
             gone,
         }
@@ -106,7 +113,11 @@ impl Work {
             token: self.tokens.token(id, step, attempt).to_vec(),
             reply_subject: broker::result_subject(self.partition, &function.department),
             deadline_ms: resident.instance.deadline(step).map_or(0, |at| at.0),
-            idempotency_key: format!("{id}/{}", step.0),
+            idempotency_key: match &open.once {
+                // Whoever does it, and whenever it is tried again: it is the same.
+                Some(claim) => format!("{}/{}", function.department, claim.key.text),
+                None => format!("{id}/{}", step.0),
+            },
             task: task.map(|task| task.name.to_string()).unwrap_or_default(),
             workflow: format!("{}/{}:{}", name.namespace, name.name, name.version),
             ask_first: again,
@@ -187,6 +198,12 @@ impl Work {
         });
     }
 
+    /// Finds out whether a step may hold its key, and tells the owner.
+    pub(super) fn claim(&self, engine: &Arc<Engine>, claiming: Claiming) {
+        let (owner, gone) = (self.nudges.clone(), self.gone.clone());
+        claiming::claim(engine, owner, &self.claims, gone, claiming);
+    }
+
     /// Has somebody look whether what was published since has arrived.
     pub(super) fn confirm(&mut self) {
         if !self.unconfirmed.is_empty() {
@@ -207,11 +224,14 @@ impl Work {
         if !told.is_empty() {
             let all = std::mem::take(&mut self.withdrawing);
             tokio::spawn(async move {
+                let mut out = true;
                 for one in all {
-                    let _ = one.await;
+                    out &= one.await.unwrap_or_default();
                 }
                 for reply in told {
-                    let _ = reply.send(Ok(()));
+                    let what = "commands could not be taken out of the queue";
+                    let refused = || Refusal::PartitionUnavailable(what.into());
+                    let _ = reply.send(if out { Ok(()) } else { Err(refused()) });
                 }
             });
         }
@@ -221,28 +241,42 @@ impl Work {
 /// A command that nobody is to have any more.
 pub(super) type Withdrawn = (Function, InstanceId, ActivationId, Attempt);
 
-async fn withdraw(broker: Broker, commands: Vec<Withdrawn>) {
+/// Commands of a partition in the queue.
+type Queued = BTreeMap<(InstanceId, ActivationId, Attempt), Function>;
+
+/// Whether they are out of the queue.
+async fn withdraw(broker: Broker, commands: Vec<Withdrawn>) -> bool {
     for (function, id, step, attempt) in &commands {
         let control = broker::control_subject(&function.department);
         let (instance, step, attempt) = (id.0.to_vec(), step.0, attempt.0);
         let notice = v1::StepCancellation { instance, step, attempt, ..Default::default() };
         let _ = broker.client.publish(control, notice.encode_to_vec().into()).await;
     }
-    let Ok(stream) = broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await else { return };
-    let purges = commands.into_iter().map(|(function, id, step, attempt)| {
-        let subject = broker::work_subject(&function, id, step, attempt);
-        let stream = &stream;
-        async move {
-            if let Err(error) = stream.purge().filter(&subject).await {
-                // Harmless: the worker asks, or its result is refused.
-                tracing::debug!(%error, %subject, "A command was not withdrawn");
-            }
+    let subject = |(function, id, step, attempt): &Withdrawn| {
+        broker::work_subject(function, *id, *step, *attempt)
+    };
+    let mut subjects: Vec<_> = commands.iter().map(subject).collect();
+    for _ in 0..limits::WITHDRAW_TRIES {
+        if let Ok(stream) = broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await {
+            let purges = subjects.into_iter().map(|subject| {
+                let stream = &stream;
+                async move {
+                    let purged = stream.purge().filter(&subject).await;
+                    purged.is_err().then_some(subject)
+                }
+            });
+            let purges = futures::stream::iter(purges).buffer_unordered(limits::PURGES_AT_ONCE);
+            let left: Vec<Option<String>> = purges.collect().await;
+            subjects = left.into_iter().flatten().collect();
         }
-    });
-    futures::stream::iter(purges)
-        .buffer_unordered(limits::PURGES_AT_ONCE)
-        .collect::<Vec<()>>()
-        .await;
+        if subjects.is_empty() {
+            return true;
+        }
+        tokio::time::sleep(limits::WITHDRAW_AGAIN).await;
+    }
+    // Nothing is wrong with the instances: the worker asks, or its result is refused.
+    tracing::warn!(commands = subjects.len(), "Commands could not be withdrawn");
+    false
 }
 
 /// Waits for the broker's answers; should one be missing, the owner compares the queue with the log.
@@ -332,19 +366,15 @@ impl Owner {
     pub(super) async fn reconcile(&mut self) -> Result<(), Exit> {
         // What the log does not have yet goes out by itself when it does.
         let logged = self.steps.iter().filter(|(_, open)| open.logged);
-        let unanswered = logged.filter(|((id, step), _)| {
-            !self.lanes.answered(*id, *step) && !self.halting.is_waiting((*id, *step))
-        });
+        let unanswered = logged.filter(|((id, step), _)| !self.lanes.answered(*id, *step));
         let wanted: Vec<_> =
             unanswered.map(|((id, step), open)| (*id, *step, open.attempt)).collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
         let Some(queued) = self.queued().await else {
             self.work.reconcile_later();
             return Ok(());
         };
-        let missing: Vec<_> = wanted.into_iter().filter(|key| !queued.contains(key)).collect();
+        self.withdraw_unwanted(&queued);
+        let missing: Vec<_> = wanted.into_iter().filter(|key| !queued.contains_key(key)).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -356,13 +386,27 @@ impl Owner {
         for (id, step, attempt) in missing {
             if self.resident(id).await?.is_some() {
                 let resident = &self.residents[&id];
-                if !self.work.dispatch(resident, id, step, attempt, true).await {
+                if self.halting.held_by(resident, step).is_some() {
+                    self.halting.hold_back((id, step), attempt);
+                } else if !self.work.dispatch(resident, id, step, attempt, true).await {
                     self.refuse_command(id, step, attempt);
                 }
             }
         }
         self.work.confirm();
         Ok(())
+    }
+
+    /// Takes out of the queue what no step waits for: an owner before this one may have gone before it did so.
+    fn withdraw_unwanted(&mut self, queued: &Queued) {
+        let unwanted = queued.iter().filter(|((id, step, attempt), _)| {
+            let open = self.steps.get(&(*id, *step));
+            open.is_none_or(|open| open.attempt != *attempt)
+        });
+        let unwanted = unwanted
+            .map(|((id, step, attempt), function)| (function.clone(), *id, *step, *attempt));
+        let unwanted: Vec<_> = unwanted.collect();
+        self.work.withdraw(unwanted, Vec::new());
     }
 
     /// The command is larger than a message may be: the step fails.
@@ -383,7 +427,7 @@ impl Owner {
     }
 
     /// The commands of this partition in the queue; `None` when the broker does not tell.
-    async fn queued(&self) -> Option<BTreeSet<(InstanceId, ActivationId, Attempt)>> {
+    async fn queued(&self) -> Option<Queued> {
         if let Err(error) = self.engine.broker.prepare_work().await {
             tracing::debug!(%error, "The queue is not there yet");
             return None;
@@ -391,12 +435,12 @@ impl Owner {
         let stream =
             self.engine.broker.jetstream.get_stream_no_info(broker::WORK_STREAM).await.ok()?;
         let mut subjects = stream.info_with_subjects("baton.work.>").await.ok()?;
-        let mut queued = BTreeSet::new();
+        let mut queued = Queued::new();
         while let Some((subject, _)) = subjects.try_next().await.ok()? {
-            if let Some(command) = broker::parse_work_subject(&subject)
+            if let Some((function, command)) = broker::parse_work_subject(&subject)
                 && partition_of(command.0) == self.partition
             {
-                queued.insert(command);
+                queued.insert(command, function);
             }
         }
         Some(queued)

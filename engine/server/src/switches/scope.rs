@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use baton_core::{Instance, workflow::Function};
+use baton_core::{Instance, limits::TAINT_BEYOND, workflow::Function};
 use baton_policy::question::Resource;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -55,7 +55,20 @@ impl Scope {
             Self::Label { key, value } => {
                 instance.started.labels.get(key.as_str()).is_some_and(|found| **found == **value)
             }
-            Self::Class(class) => instance.case.taint.contains(class.as_str()),
+            // Where there are more than can be told apart, any may be among them.
+            Self::Class(class) => {
+                let taint = &instance.case.taint;
+                taint.contains(class.as_str()) || taint.contains(TAINT_BEYOND)
+            }
+        }
+    }
+
+    /// Whether it holds every step of this function, whatever the instance.
+    pub fn holds_all_of(&self, function: &Function) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Department(_) | Self::Function { .. } => self.may_hold(function),
+            Self::Worker(_) | Self::Workflow { .. } | Self::Label { .. } | Self::Class(_) => false,
         }
     }
 
@@ -79,18 +92,6 @@ impl Scope {
     pub fn is_workflow(&self, of: (&str, &str, &str)) -> bool {
         let Self::Workflow { namespace, name, version } = self else { return false };
         namespace == of.0 && name == of.1 && version.as_ref().is_none_or(|version| version == of.2)
-    }
-
-    /// Which commands of the queue are all in it; none: their subjects do not tell.
-    pub fn subjects(&self) -> Option<String> {
-        match self {
-            Self::Everything => Some("baton.work.>".into()),
-            Self::Department(department) => Some(format!("baton.work.{department}.>")),
-            Self::Function { department, name } => {
-                Some(format!("baton.work.{department}.{name}.>"))
-            }
-            Self::Worker(_) | Self::Workflow { .. } | Self::Label { .. } | Self::Class(_) => None,
-        }
     }
 
     /// What policies are asked about whoever throws it. What crosses departments is everybody's: the department `*`.

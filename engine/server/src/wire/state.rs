@@ -12,14 +12,15 @@ use baton_core::{
         Activation, Compensating, Compensation, End, Halt, Listening, Mapping, Phase, Ready, Step,
         Try,
     },
+    once::{Claim, Fate, Kept},
 };
 use baton_proto::v1::{self, phase_state::Kind as PhaseKind, ready_state::Kind as ReadyKind};
 use prost::Message;
 
 use super::{
-    Error, LargeValues, at, decode_cause, decode_error, decode_json, decode_map, decode_optional,
-    decode_started, encode_cause, encode_error, encode_json, encode_map, encode_optional,
-    encode_started, guard, instance_id, ms, split_array,
+    Error, LargeValues, at, decode_cause, decode_error, decode_json, decode_key, decode_map,
+    decode_optional, decode_started, encode_cause, encode_error, encode_json, encode_key,
+    encode_map, encode_optional, encode_started, guard, instance_id, ms, split_array,
 };
 
 pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
@@ -68,6 +69,7 @@ pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
         taint: guard::encode_texts(&instance.case.taint),
         done: guard::encode_texts(&instance.case.done),
         cost: instance.case.cost,
+        keys: instance.keys.iter().map(|(id, kept)| encode_kept(*id, kept, large)).collect(),
     }
     .encode_to_vec()
 }
@@ -126,6 +128,11 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
             done: guard::decode_names(state.done),
             cost: state.cost,
         },
+        keys: state
+            .keys
+            .into_iter()
+            .map(|kept| decode_kept(kept, large))
+            .collect::<Result<_, Error>>()?,
     })
 }
 
@@ -133,6 +140,34 @@ fn decode_compensating(state: v1::CompensatingState) -> Result<Box<Compensating>
     let cause = decode_cause(state.cause.ok_or(Error::Malformed("cause of a compensation"))?)?;
     let failed = state.failed.into_iter().map(|error| decode_error(Some(error)));
     Ok(Box::new(Compensating { cause, failed: failed.collect::<Result<_, _>>()? }))
+}
+
+fn encode_kept(id: ActivationId, kept: &Kept, large: &mut LargeValues) -> v1::KeptKey {
+    let (fate, output) = match &kept.fate {
+        Fate::Claimed => (v1::kept_key::Fate::Claimed, None),
+        Fate::Out => (v1::kept_key::Fate::Out, None),
+        Fate::Done(output) => (v1::kept_key::Fate::Done, output.as_ref()),
+        Fate::Undone => (v1::kept_key::Fate::Undone, None),
+    };
+    v1::KeptKey {
+        activation: id.0,
+        key: kept.key.to_string(),
+        fate: fate.into(),
+        output: encode_optional(output, large),
+        undoable: kept.undoable,
+    }
+}
+
+fn decode_kept(kept: v1::KeptKey, large: &LargeValues) -> Result<(ActivationId, Kept), Error> {
+    let fate = match kept.fate() {
+        v1::kept_key::Fate::Claimed => Fate::Claimed,
+        v1::kept_key::Fate::Out => Fate::Out,
+        v1::kept_key::Fate::Done => Fate::Done(decode_optional(kept.output, large)?),
+        v1::kept_key::Fate::Undone => Fate::Undone,
+        v1::kept_key::Fate::Unspecified => return Err(Error::Malformed("fate")),
+    };
+    let (key, undoable) = (kept.key.into(), kept.undoable);
+    Ok((ActivationId(kept.activation), Kept { key, fate, undoable }))
 }
 
 fn encode_activation(
@@ -211,6 +246,8 @@ fn encode_phase(phase: &Phase, input: &Json, large: &mut LargeValues) -> Option<
             scheduled_at_ms: step.scheduled_at.0,
             retry_at_ms: ms(step.retry_at),
             guard: step.guard.as_deref().map(|guard| guard::encode_guard(guard, large)),
+            once: step.once.as_deref().map(|claim| encode_key(&claim.key)),
+            holds_key: step.once.as_deref().is_some_and(|claim| claim.held),
             halt: step.halt.as_deref().map(|halt| v1::HaltState {
                 switch: halt.switch.to_string(),
                 answered: halt.answered,
@@ -259,6 +296,9 @@ fn decode_phase(
                 .guard
                 .map(|state| guard::decode_guard(state, large).map(Box::new))
                 .transpose()?,
+            once: step
+                .once
+                .map(|key| Box::new(Claim { key: decode_key(key), held: step.holds_key })),
             halt: step.halt.map(|state| {
                 Box::new(Halt { switch: state.switch.into(), answered: state.answered })
             }),

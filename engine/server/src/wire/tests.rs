@@ -144,6 +144,7 @@ fn story() -> Vec<Event> {
             arguments: Some(json("2")),
             guarded: true,
             facts: Some(json(r#"{"amount":5}"#)),
+            once: None,
         },
         judged(unless),
         asked("a"),
@@ -176,6 +177,30 @@ fn story() -> Vec<Event> {
             complete: true,
         },
         judged(Verdict::Allow),
+        Event::StepScheduled {
+            activation: step,
+            attempt: Attempt(1),
+            arguments: None,
+            guarded: true,
+            facts: None,
+            once: Some(Key { text: "pay:7".into(), attach: true }),
+        },
+        Event::KeyAttached {
+            activation: step,
+            attempt: Attempt(1),
+            by: InstanceId([5; 16]),
+            output: Json::from_text("1"),
+        },
+        Event::StepScheduled {
+            activation: step,
+            attempt: Attempt(1),
+            arguments: None,
+            guarded: true,
+            facts: None,
+            once: Some(Key { text: "pay:7".into(), attach: false }),
+        },
+        Event::KeyClaimed { activation: step, attempt: Attempt(1), guarded: true },
+        judged(Verdict::Allow),
         Event::StepHalted { activation: step, attempt: Attempt(1), switch: "7".into() },
         Event::ResultFenced {
             activation: step,
@@ -195,6 +220,7 @@ fn story() -> Vec<Event> {
             arguments: None,
             guarded: true,
             facts: None,
+            once: None,
         },
         judged(Verdict::Allow),
         Event::StepFailed {
@@ -210,6 +236,7 @@ fn story() -> Vec<Event> {
             arguments: None,
             guarded: true,
             facts: None,
+            once: None,
         },
         judged(Verdict::Deny),
         Event::StepScheduled {
@@ -218,6 +245,7 @@ fn story() -> Vec<Event> {
             arguments: None,
             guarded: false,
             facts: None,
+            once: None,
         },
         Event::StepCompleted {
             activation: step,

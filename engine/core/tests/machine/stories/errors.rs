@@ -123,7 +123,10 @@ fn an_expression_that_fails_is_an_error_of_its_task() {
         task("wait", What::Wait(Term::Fails)),
         task("raise", What::Raise(Term::Fails)),
         task("switch", What::Switch(vec![(Some(Term::Fails), Go::On)])),
-        task("step", What::Step { attempts_max: 1, arguments: Some(Term::Fails), awaits: true }),
+        task(
+            "step",
+            What::Step { attempts_max: 1, arguments: Some(Term::Fails), awaits: true, once: None },
+        ),
         task("for", What::For { items: Term::Fails, condition: None, body: vec![set("1")] }),
         task(
             "for",
