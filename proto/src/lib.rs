@@ -1,4 +1,9 @@
-//! Baton's wire, generated from `proto/baton/v1`: the log, the worker protocol and the API.
+//! Baton's wire, generated from `proto/baton/v1`: the log, the worker protocol and the API; and what both who writes it and
+//! who checks it must compute alike.
+
+pub mod chain;
+pub mod pack;
+pub mod signed;
 
 /// Package `baton.v1`. The .proto files say what each message and field means.
 #[expect(clippy::pedantic, reason = "generated code")]

@@ -113,14 +113,10 @@ impl History {
                 event.function.clone_into(&mut passage.function);
             }
             Kind::StepCompleted(completed) => {
-                let output = value(completed.output.as_ref())?.unwrap_or_default();
-                self.activation(completed.activation)?.value = output;
-                self.passage(completed.activation)?.answered = true;
+                self.answer(completed.activation, completed.output.as_ref())?;
             }
             Kind::KeyAttached(attached) => {
-                let output = value(attached.output.as_ref())?.unwrap_or_default();
-                self.activation(attached.activation)?.value = output;
-                self.passage(attached.activation)?.answered = true;
+                self.answer(attached.activation, attached.output.as_ref())?;
             }
             Kind::ForkStarted(fork) if !fork.compete => {
                 self.activation(fork.activation)?.gathered = Some(BTreeMap::new());
@@ -194,6 +190,13 @@ impl History {
     fn begin_again(&mut self, id: u32) -> Result<()> {
         let activation = self.activation(id)?;
         activation.value = activation.input.clone();
+        Ok(())
+    }
+
+    /// A step has its output.
+    fn answer(&mut self, activation: u32, output: Option<&Json>) -> Result<()> {
+        self.activation(activation)?.value = value(output)?.unwrap_or_default();
+        self.passage(activation)?.answered = true;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -83,6 +85,30 @@ impl Governed {
     /// When something does not come up.
     pub async fn with_entities(policies: &str, entities: &str) -> Result<Self> {
         let folder = tempfile::tempdir().context("a temporary folder")?;
+        Self::open(folder, policies, entities, Vec::new()).await
+    }
+
+    /// One that signs; its public key lies in `audit-public.pem` in the folder.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub async fn signing(policies: &str) -> Result<Self> {
+        let folder = tempfile::tempdir().context("a temporary folder")?;
+        let key = SigningKey::from_bytes(&rand::random());
+        let private = folder.path().join("audit.pem");
+        std::fs::write(&private, key.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?;
+        let public = key.verifying_key().to_public_key_pem(LineEnding::LF)?;
+        std::fs::write(folder.path().join("audit-public.pem"), public)?;
+        let arguments = ["--audit-key".to_owned(), private.display().to_string()];
+        Self::open(folder, policies, "[]", arguments.to_vec()).await
+    }
+
+    async fn open(
+        folder: TempDir,
+        policies: &str,
+        entities: &str,
+        more: Vec<String>,
+    ) -> Result<Self> {
         let authority = Authority::default();
         let keys = folder.path().join("keys.json");
         std::fs::write(&keys, authority.public_keys()?.to_string())?;
@@ -94,6 +120,7 @@ impl Governed {
             "--identity-audience".to_owned(),
             AUDIENCE.to_owned(),
         ];
+        arguments.extend(more);
         if !policies.is_empty() {
             let set = folder.path().join("policies");
             write_set(&set, policies, entities)?;

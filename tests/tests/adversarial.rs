@@ -10,10 +10,11 @@ use baton_proto::v1::event::Kind;
 use baton_proto::v1::step_result::Outcome;
 use baton_proto::v1::{
     self, ActivatePoliciesRequest, AnswerApprovalRequest, ApprovalItem, CancelRequest,
-    ClaimApprovalRequest, DecisionsRequest, DeployPoliciesRequest, DeployRequest, GetRequest,
-    HistoryRequest, InboxRequest, Instance, KillRequest, KillSwitch, ListPoliciesRequest,
-    ListRequest, ListSwitchesRequest, PolicyActivation, PublishEventRequest, RearmRequest,
-    ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand, StepResult, WatchRequest,
+    ClaimApprovalRequest, DecisionsRequest, DeployPoliciesRequest, DeployRequest, ExportRequest,
+    GetRequest, HistoryRequest, InboxRequest, Instance, KillRequest, KillSwitch,
+    ListPoliciesRequest, ListRequest, ListSwitchesRequest, PolicyActivation, PublishEventRequest,
+    RearmRequest, ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand, StepResult,
+    WatchRequest,
 };
 use baton_tests::governed::Authority;
 use baton_tests::world::{code, start_request};
@@ -120,6 +121,8 @@ async fn everything_is_refused(api: &Api, wanted: &str) {
     refused(kills.kill(killing("everything")).await, wanted);
     let drill = KillRequest { drill: true, ..killing("function:lab.echo") };
     refused(kills.kill(drill).await, wanted);
+    let exported = audit.clone().export(ExportRequest::default()).await;
+    refused(exported.map(|_| Response::new(())), wanted);
     let mut policies = policies.clone();
     refused(policies.list(ListPoliciesRequest {}).await, wanted);
     refused(policies.deploy(DeployPoliciesRequest { texts: texts(RULES) }).await, wanted);
@@ -158,7 +161,7 @@ async fn calling_without_a_token_or_with_a_forged_one() {
     everything_is_refused(&Api::called_by(&url, "olga").unwrap(), "unauthenticated").await;
     let forged = Authority::default().token("person", "olga", &["authors", "officers"]).unwrap();
     everything_is_refused(&Api::with_token(&url, &forged).unwrap(), "unauthenticated").await;
-    assert!(count(&governed, "unauthenticated").await >= before + 57.0);
+    assert!(count(&governed, "unauthenticated").await >= before + 60.0);
     governed.end().await.unwrap();
 }
 

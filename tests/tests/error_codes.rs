@@ -15,7 +15,7 @@ struct Section {
     before: &'static [&'static str],
 }
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     Section {
         heading: "## Requests",
         sources: &[
@@ -44,6 +44,11 @@ const SECTIONS: [Section; 6] = [
         heading: "## Scenarios",
         sources: &["engine/cli/src/scenario.rs", "engine/cli/src/scenario"],
         before: &["problem(\""],
+    },
+    Section {
+        heading: "## Audit files",
+        sources: &["engine/cli/src/audit"],
+        before: &["wrong(\""],
     },
     Section {
         heading: "## Policies",

@@ -188,6 +188,48 @@ pub(crate) enum PolicyCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Write what has happened into a file that proves itself: everything in a period, or one instance.
+    #[command(after_help = "Examples:\n  baton audit export --to all.audit\n  \
+        baton audit export --since 2026-01-01T00:00:00Z --until 2026-02-01T00:00:00Z --to january.audit\n  \
+        baton audit export --instance 01990000-0000-7000-8000-000000000000 --to case.audit")]
+    Export(ExportArguments),
+    /// Check such a file, without an engine; exit status 1 when anything is not as it was exported.
+    #[command(
+        after_help = "Examples:\n  baton audit verify january.audit --key audit-public.pem\n  \
+        baton audit verify january.audit -o json | jq .findings"
+    )]
+    Verify {
+        /// What `export` wrote.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The engine's public audit key, in PEM; may be repeated, for files that begin under an older key. The key in the file
+        /// is believed when not said.
+        #[arg(long = "key", value_name = "PUBLIC.pem")]
+        keys: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// From this time on: `90s`, `15m`, `2h`, `30d` ago, or a time as `2026-01-31T08:00:00Z`; from the beginning when not said.
+    #[arg(long, value_name = "AGO|TIME", value_parser = parse_since, conflicts_with = "instance")]
+    pub(crate) since: Option<OffsetDateTime>,
+    /// Before this time; up to now when not said.
+    #[arg(long, value_name = "AGO|TIME", value_parser = parse_since, conflicts_with = "instance")]
+    pub(crate) until: Option<OffsetDateTime>,
+    /// Only this instance: what `start` printed.
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<String>,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 /// A step of an instance, as the inbox names it.
 #[derive(Clone, Debug)]
 pub(crate) struct StepOf {
@@ -316,6 +358,13 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
+    },
+    /// What has happened, in a file that proves itself.
+    #[command(after_help = "Examples:\n  baton audit export --to all.audit\n  \
+        baton audit verify all.audit --key audit-public.pem")]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// What you may approve, the most urgent first.
     #[command(

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use crate::{client, dev, input};
+use crate::{audit, client, dev, input};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -26,6 +26,8 @@ pub(crate) enum Error {
     Input(#[from] input::Error),
     #[error(transparent)]
     Dev(#[from] dev::Error),
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
     #[error("the output could not be written")]
     Output(#[from] io::Error),
     /// How the line should have looked, as clap says it.
@@ -65,6 +67,7 @@ impl Error {
             | Self::InvalidWorkflow { .. }
             | Self::Input(_)
             | Self::Dev(_)
+            | Self::Audit(_)
             | Self::Output(_)
             | Self::Usage(_) => 1,
         }
@@ -77,6 +80,7 @@ impl Error {
             Self::InvalidWorkflow { .. } => "invalid-workflow",
             Self::Input(_) => "bad-file",
             Self::Dev(error) => error.code(),
+            Self::Audit(error) => error.code(),
             Self::Output(_) => "no-output",
             Self::Usage(_) => "usage",
         }

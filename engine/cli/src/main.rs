@@ -1,6 +1,7 @@
 //! `baton`: the command line, which knows a running engine only by its API.
 
 mod args;
+mod audit;
 mod backtest;
 mod chart;
 mod client;
@@ -90,6 +91,7 @@ async fn run(arguments: Arguments) -> Result<Outcome, Error> {
             diagram::diagram(&file, short, &catalog, &output)
         }
         Command::Policy { command } => policy::policy(&command, client, &output).await,
+        Command::Audit { command } => audit::audit(&command, client, &output).await,
         Command::Inbox { group, limit } => inbox::list(&client()?, &group, limit, &output).await,
         Command::Approve(answer) => inbox::answer(&client()?, &answer, true, &output).await,
         Command::Deny(answer) => inbox::answer(&client()?, &answer, false, &output).await,

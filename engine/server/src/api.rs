@@ -7,6 +7,7 @@ pub mod coded;
 mod definitions;
 mod engine;
 mod events;
+mod export;
 pub(crate) mod history;
 mod kills;
 mod once;

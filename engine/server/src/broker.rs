@@ -18,6 +18,7 @@ use crate::limits;
 pub const WORK_STREAM: &str = "BATON_WORK";
 pub const EVENTS_STREAM: &str = "BATON_EVENTS";
 pub const LIFECYCLE_STREAM: &str = "BATON_LIFECYCLE";
+pub const HEADS_STREAM: &str = "BATON_HEADS";
 pub const DEFINITIONS_BUCKET: &str = "BATON_DEFINITIONS";
 pub const FUNCTIONS_BUCKET: &str = "BATON_FUNCTIONS";
 pub const POLICIES_BUCKET: &str = "BATON_POLICIES";
@@ -58,6 +59,11 @@ pub fn log_stream(partition: u32) -> String {
 
 pub fn log_subject(partition: u32) -> String {
     format!("baton.log.{partition}")
+}
+
+/// Where the signed ends of a partition's log go.
+pub fn head_subject(partition: u32) -> String {
+    format!("baton.head.{partition}")
 }
 
 pub fn inbox_stream(partition: u32) -> String {
@@ -329,6 +335,24 @@ impl Broker {
             max_bytes: limits::LIFECYCLE_BYTES_MAX,
             duplicate_window: limits::LIFECYCLE_REMEMBERED,
             max_message_size: limits::LIFECYCLE_EVENT_BYTES_MAX,
+            ..self.defaults()
+        })
+        .await
+    }
+
+    /// The signed ends of the logs.
+    ///
+    /// # Errors
+    /// [`Error`] says what can go wrong.
+    pub async fn prepare_heads(&self) -> Result<(), Error> {
+        self.stream(Config {
+            name: HEADS_STREAM.into(),
+            subjects: vec!["baton.head.*".into()],
+            description: Some("Baton: where the logs ended, signed".into()),
+            discard: DiscardPolicy::Old,
+            max_messages_per_subject: limits::HEADS_MAX,
+            deny_delete: true,
+            max_message_size: limits::HEAD_BYTES_MAX,
             ..self.defaults()
         })
         .await

@@ -58,6 +58,9 @@ pub struct Config {
     /// The `aud` of tokens that are believed
     #[arg(long, env = "BATON_IDENTITY_AUDIENCE", requires = "identity_keys")]
     pub identity_audience: Option<String>,
+    /// Ed25519 private key, PKCS #8 in PEM, that signs the logs' heads and what is exported
+    #[arg(long, env = "BATON_AUDIT_KEY")]
+    pub audit_key: Option<PathBuf>,
     /// Development mode: callers are who they say, and without a policy set everything is allowed; it says so
     #[arg(long, env = "BATON_DEV")]
     pub dev: bool,

@@ -44,6 +44,8 @@ pub enum Refusal {
     Unauthenticated(String),
     #[error("{0}")]
     Forbidden(String),
+    #[error("this engine cannot sign what it exports: start it with --audit-key")]
+    NoAuditKey,
     #[error("{0}")]
     CatalogFull(String),
     #[error("{0}")]
@@ -84,6 +86,7 @@ impl Refusal {
             Self::WorkflowStopped(_) => "workflow-stopped",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
+            Self::NoAuditKey => "no-audit-key",
             Self::CatalogFull(_) => "catalog-full",
             Self::VersionConflict(_) => "version-conflict",
             Self::Rejected(rejection) => rejection.code(),
@@ -114,9 +117,10 @@ impl Refusal {
             Self::Unauthenticated(_) => tonic::Code::Unauthenticated,
             Self::Forbidden(_) => tonic::Code::PermissionDenied,
             Self::KeyConflict | Self::VersionConflict(_) => tonic::Code::AlreadyExists,
-            Self::Rejected(_) | Self::NothingToRollBack(_) | Self::WorkflowStopped(_) => {
-                tonic::Code::FailedPrecondition
-            }
+            Self::Rejected(_)
+            | Self::NothingToRollBack(_)
+            | Self::WorkflowStopped(_)
+            | Self::NoAuditKey => tonic::Code::FailedPrecondition,
             Self::Overloaded | Self::CatalogFull(_) | Self::TooManySwitches(_) => {
                 tonic::Code::ResourceExhausted
             }

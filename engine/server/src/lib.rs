@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod functions;
 pub mod growth;
+pub mod heads;
 pub mod http;
 pub mod identity;
 pub mod large;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Engine {
     pub name: String,
     pub dev: bool,
+    pub audit_key: Option<heads::Key>,
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
@@ -85,6 +87,7 @@ pub struct Engine {
 pub struct Parts {
     pub name: String,
     pub dev: bool,
+    pub audit_key: Option<heads::Key>,
     pub broker: broker::Broker,
     pub cache: cache::Cache,
     pub definitions: definitions::Definitions,
@@ -111,6 +114,7 @@ impl Engine {
         Self {
             name: parts.name,
             dev: parts.dev,
+            audit_key: parts.audit_key,
             registry: registry::Registry::new(&parts.broker, &parts.effects),
             broker: parts.broker,
             cache: parts.cache,
@@ -275,6 +279,9 @@ impl Engine {
             self.policies.active(clock::now())
         {
             weaknesses.push("no policies count".into());
+        }
+        if self.audit_key.is_none() && !self.dev {
+            weaknesses.push("the log's heads are not signed".into());
         }
         weaknesses
     }

@@ -383,3 +383,22 @@ pub const STOPPED_WORKERS_ATTEMPTS_MAX: u32 = 10;
 /// How often commands are taken out of the queue that the broker does not let go, and how long between.
 pub const WITHDRAW_TRIES: usize = 10;
 pub const WITHDRAW_AGAIN: Duration = Duration::from_millis(200);
+
+/// How often the end of a partition's log is signed when it has moved: so much of it could be rewritten unnoticed.
+pub const HEADS_EVERY: Duration = Duration::from_secs(60);
+
+/// How often is looked whether it is time to sign: a log that begins to move is signed as soon.
+pub const HEADS_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a process that stops may take to sign where its logs end: what is not signed then is by the next one.
+pub const HEADS_LAST: Duration = Duration::from_secs(3);
+
+/// Signed heads of one partition, a message of some 250 bytes each: two years of one a minute. Then the oldest go.
+pub const HEADS_MAX: i64 = 1 << 20;
+
+/// Bytes of a signed head: two numbers, a time, a hash, a key and a signature.
+pub const HEAD_BYTES_MAX: i32 = 1024;
+
+/// Bytes of an audit file after which a message of an export is closed: with a line of at most 2 MiB it stays under the 4 MiB
+/// that gRPC clients take.
+pub const EXPORT_BYTES: usize = 256 * 1024;

@@ -11,7 +11,10 @@ use async_nats::jetstream::{
     message::PublishMessage,
     publish::PublishAck,
 };
-use baton_proto::v1::{self, commit_body::Content};
+use baton_proto::{
+    chain::chain_value,
+    v1::{self, commit_body::Content},
+};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture};
 use prost::Message;
@@ -280,6 +283,18 @@ pub async fn read_commit(
     partition: u32,
     sequence: u64,
 ) -> Result<v1::CommitBody, Error> {
+    read_whole(stream, partition, sequence).await.map(|(_, _, body)| body)
+}
+
+/// The same with its header, and the body as it is stored.
+///
+/// # Errors
+/// [`Error`] says what can go wrong.
+pub async fn read_whole(
+    stream: &jetstream::stream::Stream,
+    partition: u32,
+    sequence: u64,
+) -> Result<(v1::CommitHeader, Vec<u8>, v1::CommitBody), Error> {
     let broken = |what: &str| Error::Broken { partition, sequence, what: what.to_owned() };
     let payload =
         message(stream, partition, sequence).await?.ok_or_else(|| broken("it is missing"))?;
@@ -288,7 +303,9 @@ pub async fn read_commit(
     if header.body_hash != Sha256::digest(&commit.body).as_slice() {
         return Err(broken("the hash of its body does not fit"));
     }
-    v1::CommitBody::decode(commit.body.as_slice()).map_err(|_| broken("its body cannot be decoded"))
+    let body = v1::CommitBody::decode(commit.body.as_slice())
+        .map_err(|_| broken("its body cannot be decoded"))?;
+    Ok((header, commit.body, body))
 }
 
 async fn message(
@@ -305,17 +322,6 @@ async fn message(
         }
         Err(error) => Err(Error::Unavailable { partition, what: error.to_string() }),
     }
-}
-
-/// What the next commit's `previous` must be: see the .proto file.
-fn chain_value(header: &v1::CommitHeader) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(u64::from(header.partition).to_le_bytes());
-    hash.update(header.index.to_le_bytes());
-    hash.update(header.epoch.to_le_bytes());
-    hash.update(&header.previous);
-    hash.update(&header.body_hash);
-    hash.finalize().into()
 }
 
 /// One append and everything that may become of it.

@@ -21,7 +21,7 @@ use baton_server::{
     effects::Effects,
     events::Feed,
     growth::Growth,
-    http,
+    heads, http,
     identity::{Identity, Tokens},
     lease::{Holder, Leases},
     limits,
@@ -90,6 +90,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let learning = tokio::spawn(engine.policies.clone().serve(stop.clone()));
     let switching = tokio::spawn(engine.switches.clone().serve(stop.clone()));
     let scheduling = tokio::spawn(schedules::serve(Arc::clone(&engine), stop.clone()));
+    let signed = CancellationToken::new();
+    let signing = tokio::spawn(heads::serve(Arc::clone(&engine), signed.clone()));
     let api = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -111,6 +113,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     for owner in owners {
         let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, owner).await;
     }
+    signed.cancel();
+    let _ = tokio::time::timeout(limits::HEADS_LAST, signing).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), pages).await;
     registry.abort();
     scheduling.abort();
@@ -139,14 +143,19 @@ async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Engi
         replicas: usize::from(config.replicas),
     };
     let own = own_policies(config).await?;
+    let audit_key = config.audit_key.as_deref().map(heads::Key::open).transpose()?;
     let Reached { broker, definitions, effects, keys, leases, objects, policies, switches, tokens } =
         reach(&options, &Holder { id, name: name.clone() }, own.as_ref(), !config.dev).await?;
+    if audit_key.is_some() {
+        broker.prepare_heads().await?;
+    }
     let feed = Feed::start(&broker, stop.clone()).await?;
     let growth = Growth::settle(&broker.settings().await?, config.partitions).await?;
     let traces = Traces::from_env();
     Ok(Engine::new(Parts {
         name,
         dev: config.dev,
+        audit_key,
         broker,
         cache,
         definitions,

@@ -208,6 +208,8 @@ pub struct Handle {
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     pub log_position: u64,
+    /// The chain value of the last commit.
+    pub log_chain: [u8; 32],
     pub open_instances: u64,
     pub resident_instances: u64,
     /// By `department.function`: steps that wait for a result, and the time of the oldest, Unix milliseconds.

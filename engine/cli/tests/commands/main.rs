@@ -1,6 +1,8 @@
 //! The program from outside, against a small engine that speaks the API.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod diagrams;
 #[cfg(test)]
 mod engine;

@@ -64,8 +64,8 @@ impl Reader<'_> {
         let jetstream = &self.api.engine.broker.jetstream;
         let log = jetstream.get_stream(name).await.map_err(|error| gone(&error))?;
         let last = log.cached_info().state.last_sequence;
-        let first = self.first_since(&log, since, last).await?;
         let partition = self.partition;
+        let first = first_since(&log, partition, since, last).await?;
         let reads = stream::iter(first..=last).map(|sequence| {
             let log = log.clone();
             async move { log::read_commit(&log, partition, sequence).await }
@@ -84,23 +84,6 @@ impl Reader<'_> {
         }
         let _ = sender.send(Ok(found)).await;
         Ok(())
-    }
-
-    /// The first commit that is not older: their times never decrease.
-    async fn first_since(
-        &self,
-        log: &LogStream,
-        since: Timestamp,
-        last: u64,
-    ) -> Result<u64, Refusal> {
-        let (mut low, mut high) = (1, last + 1);
-        while low < high {
-            let middle = low.midpoint(high);
-            let body = log::read_commit(log, self.partition, middle).await;
-            let body = body.map_err(|error| Refusal::Internal(error.to_string()))?;
-            if body.at_ms < since.0 { low = middle + 1 } else { high = middle }
-        }
-        Ok(low)
     }
 
     async fn take(
@@ -161,6 +144,23 @@ impl Reader<'_> {
         self.allowed.insert(id, workflow.clone());
         Ok(workflow)
     }
+}
+
+/// The first commit that is not older: their times never decrease.
+pub(super) async fn first_since(
+    log: &LogStream,
+    partition: u32,
+    since: Timestamp,
+    last: u64,
+) -> Result<u64, Refusal> {
+    let (mut low, mut high) = (1, last + 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        let body = log::read_commit(log, partition, middle).await;
+        let body = body.map_err(|error| Refusal::Internal(error.to_string()))?;
+        if body.at_ms < since.0 { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
 }
 
 type BTreeMapOfFacts = std::collections::BTreeMap<String, serde_json::Value>;
@@ -232,6 +232,21 @@ impl AuditService for Api {
                 let _ = sender.send(Err(api.refused(refusal))).await;
             }
         });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    type ExportStream = Pin<Box<dyn Stream<Item = Result<v1::ExportedLines, Status>> + Send>>;
+
+    async fn export(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let exported = async {
+            let caller = self.caller(&metadata)?;
+            self.export_lines(caller, &request).await
+        };
+        let receiver = exported.await.map_err(|refusal| self.refused(refusal))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }

@@ -206,6 +206,8 @@ impl Owner {
             if closing && in_flight.is_none() && self.batch.is_empty() && flush.is_none() {
                 flush = self.flush();
                 if stopping && flush.is_none() {
+                    // Where the log ends is signed once more.
+                    figures.send_replace(self.figures());
                     return Err(Exit::Shutdown);
                 }
                 closing = stopping;
@@ -623,6 +625,7 @@ impl Owner {
         }
         Figures {
             log_position: self.log.position.sequence,
+            log_chain: self.log.position.chain,
             open_instances: self.open_instances(),
             resident_instances: self.residents.len() as u64,
             open_steps,
