@@ -21,6 +21,7 @@ use baton_tests::world::{code, start_request};
 use baton_tests::{Api, DEADLINE, Governed, eventually, workflow};
 use futures::TryStreamExt as _;
 use prost::Message as _;
+use serde_json::Value;
 use tonic::{Code, Response, Status};
 
 /// Who may do what, of people and services; and the lab does what it is asked.
@@ -580,5 +581,75 @@ async fn stopping_another_departments_work() {
     }
     let listed = olga.kills.clone().list_switches(ListSwitchesRequest { all: true }).await;
     assert_eq!(listed.unwrap().into_inner().switches.len(), 3);
+    governed.end().await.unwrap();
+}
+
+/// What the lab adds goes out without people only with much confidence.
+const CONFIDENT: &str = r#"
+@id("doubts-need-people") @remedy("approval:managers") @fallback("escalate:board")
+forbid (principal, action == Baton::Action::"dispatch", resource == Baton::Function::"lab.add")
+when { context.confidence < 90 }
+unless { context.approvals.contains("managers") };
+"#;
+
+const AGENTS: &str = r#"[
+  { "uid": { "type": "Baton::Agent", "id": "lab.echo" }, "attrs": { "kind": "write", "confidenceMax": 80 }, "parents": [] },
+  { "uid": { "type": "Baton::Agent", "id": "lab.hold" }, "attrs": { "kind": "write", "confidenceMax": 95 }, "parents": [] },
+  { "uid": { "type": "Baton::Agent", "id": "lab.add" }, "attrs": { "kind": "write" }, "parents": [] }
+]"#;
+
+/// What policies were told of confidence when they were last asked about an instance.
+async fn told_confidence(api: &Api, id: &str) -> Value {
+    let history = api.history(id).await.unwrap();
+    let mut kinds = history.into_iter().rev().filter_map(|event| event.event?.kind);
+    let judged = kinds.find_map(|kind| {
+        if let Kind::StepJudged(judged) = kind { judged.question?.value } else { None }
+    });
+    let Some(v1::json::Value::Text(question)) = judged else { panic!("nobody was asked") };
+    serde_json::from_str::<Value>(&question).unwrap()["facts"]["confidence"].take()
+}
+
+#[tokio::test]
+async fn a_worker_raising_its_own_confidence_past_the_agreed_bound() {
+    let policies = format!("{RULES}{CONFIDENT}");
+    let governed = Governed::with_entities(&policies, AGENTS).await.unwrap();
+    let anna = governed.person("anna", &["authors"]).unwrap();
+    let desk = governed.person("dora", &["desk"]).unwrap();
+    for function in ["echo", "hold"] {
+        let tasks = format!(
+            "- assess: {{ call: {function}, with: {{ name: assess, confidence: '${{ .confidence }}' }} }}
+- pay: {{ call: add, with: {{ name: pay }}, metadata: {{ facts: {{ confidence: '${{ .confidence }}' }} }} }}"
+        );
+        anna.deploy(&workflow::lab(function, &tasks)).await.unwrap();
+    }
+    governed.lab.release("assess");
+    let assessed = async |by: &str, confidence: u32| {
+        let input = format!(r#"{{"confidence":{confidence}}}"#);
+        anna.start("lab", by, &input, "").await.unwrap().id
+    };
+    let paid = || governed.lab.calls().iter().filter(|call| call.name == "pay").count();
+    let overstated = async || {
+        let (_, page) = governed.cluster.batond.page("/metrics").await.unwrap();
+        let lines =
+            page.lines().filter_map(|l| l.strip_prefix("baton_overstated_confidence_total "));
+        lines.map(|count| count.parse::<u64>().unwrap()).sum::<u64>()
+    };
+
+    // It says that it is as good as certain, and it was agreed that it never is.
+    let bold = assessed("echo", 99).await;
+    let asked = async || {
+        let history = desk.history(&bold).await?;
+        let mut kinds = history.into_iter().filter_map(|event| event.event?.kind);
+        Ok(kinds.any(|kind| matches!(kind, Kind::ApprovalAsked(_))).then_some(()))
+    };
+    eventually(DEADLINE, "people are asked about the payment", asked).await.unwrap();
+    assert_eq!((paid(), overstated().await), (0, 1));
+    assert_eq!(told_confidence(&desk, &bold).await, 80);
+
+    // Within the bound it counts as it was stated.
+    let sure = assessed("hold", 92).await;
+    assert!(desk.ended(&sure, DEADLINE).await.unwrap().error.is_none());
+    assert_eq!((paid(), overstated().await), (1, 1));
+    assert_eq!(told_confidence(&desk, &sure).await, 92);
     governed.end().await.unwrap();
 }

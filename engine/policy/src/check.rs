@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
-    Effect, Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    Effect, Entities, EntityUid, EvalResult, Policy, PolicyId, PolicySet, Schema, ValidationMode,
+    Validator,
 };
 use miette::Diagnostic;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::{
     SCHEMA,
     finding::{Finding, Severity},
     limits,
+    question::type_name,
     remedy::{Remedy, Wanted},
     set::{ENTITIES, Texts, decides},
 };
@@ -134,7 +136,24 @@ fn entities(text: &str, schema: &Schema) -> Result<Entities, (&'static str, Stri
         let what = format!("groups stand in each other at most {} deep", limits::GROUPS_DEPTH_MAX);
         return Err(invalid(what));
     }
-    Entities::from_json_value(json, Some(schema)).map_err(|error| invalid(with_cause(&error)))
+    let entities = Entities::from_json_value(json, Some(schema));
+    let entities = entities.map_err(|error| invalid(with_cause(&error)))?;
+    let beyond = |agreed: i64| !(0..=limits::CONFIDENCE_MAX).contains(&agreed);
+    if let Some((agent, _)) = confidence_bounds(&entities).find(|(_, agreed)| beyond(*agreed)) {
+        let what = format!("{agent}: confidenceMax is a percentage, from 0 to 100");
+        return Err(invalid(what));
+    }
+    Ok(entities)
+}
+
+/// Agents with whom it was agreed how much confidence of theirs counts, in percent.
+pub(crate) fn confidence_bounds(entities: &Entities) -> impl Iterator<Item = (EntityUid, i64)> {
+    let agent = type_name("Agent");
+    let agents = entities.iter().filter(move |entity| *entity.uid().type_name() == agent);
+    agents.filter_map(|agent| match agent.attr("confidenceMax") {
+        Some(Ok(EvalResult::Long(agreed))) => Some((agent.uid(), agreed)),
+        Some(_) | None => None,
+    })
 }
 
 /// Where a policy is longer or deeper than Cedar can be given, and why: it recurses over both.

@@ -21,6 +21,9 @@ pub(crate) const NAME_BYTES_MAX: usize = 128;
 /// Of a quorum: more people than that do not come together for a step.
 pub(crate) const QUORUM_MAX: u32 = 100;
 
+/// Percent of what is certain: no agreement is about more.
+pub(crate) const CONFIDENCE_MAX: i64 = 100;
+
 /// Groups inside each other: what is in what is worked out in full.
 pub(crate) const GROUPS_DEPTH_MAX: usize = 16;
 

@@ -41,6 +41,8 @@ pub struct Set {
     shards: Shards,
     entities: Entities,
     known: HashMap<EntityUid, Entity>,
+    /// By agent: how much confidence of its own counts, in percent, where that was agreed.
+    confidence_bounds: HashMap<String, i64>,
     /// Whose questions about what are asked again and again.
     pairs: Mutex<HashMap<(Principal, Resource), Arc<Pair>>>,
     /// The next pair's.
@@ -108,12 +110,15 @@ impl Set {
             return Err(checked.findings);
         }
         let known = checked.entities.iter().map(|entity| (entity.uid(), entity.clone()));
+        let bounds = check::confidence_bounds(&checked.entities);
+        let bounds = bounds.map(|(agent, agreed)| (agent.id().unescaped().to_owned(), agreed));
         Ok(Self {
             sha256: hash(texts),
             warnings: checked.findings,
             remedies: checked.remedies,
             shards: Shards::of(checked.policies),
             known: known.collect(),
+            confidence_bounds: bounds.collect(),
             entities: checked.entities,
             pairs: Mutex::default(),
             numbers: AtomicU64::new(0),
@@ -142,6 +147,16 @@ impl Set {
             }
         }
         found
+    }
+
+    /// How much confidence counts that any of these agents has stated, in percent: the least that was agreed with one of
+    /// them. Nothing is looked up in a set that has agreed on nothing.
+    pub fn confidence_max<'a>(&self, agents: impl IntoIterator<Item = &'a str>) -> Option<i64> {
+        if self.confidence_bounds.is_empty() {
+            return None;
+        }
+        let agreed = agents.into_iter().filter_map(|agent| self.confidence_bounds.get(agent));
+        agreed.min().copied()
     }
 
     /// Never fails: whatever goes wrong denies.

@@ -158,6 +158,40 @@ fn the_hash_is_of_what_decides() {
     assert_ne!(one, hash(&[("a.cedar", PERMIT), ("entities.json", "[]")]));
 }
 
+const AGENTS: &str = r#"[
+  { "uid": { "type": "Baton::Agent", "id": "d.bold" }, "attrs": { "kind": "write", "confidenceMax": 80 }, "parents": [] },
+  { "uid": { "type": "Baton::Agent", "id": "d.shy" }, "attrs": { "kind": "write", "confidenceMax": 0 }, "parents": [] },
+  { "uid": { "type": "Baton::Agent", "id": "d.free" }, "attrs": { "kind": "write" }, "parents": [] },
+  { "uid": { "type": "Baton::Worker", "id": "d.worker" }, "attrs": {}, "parents": [] }
+]"#;
+
+fn with_entities(entities: &str) -> Texts {
+    [("a.cedar", PERMIT), ("entities.json", entities)]
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .into()
+}
+
+#[test]
+fn the_least_that_was_agreed_with_any_agent_is_what_its_confidence_counts() {
+    let set = Set::compile(&with_entities(AGENTS)).unwrap();
+    assert_eq!(set.confidence_max(["d.bold"]), Some(80));
+    assert_eq!(set.confidence_max(["d.free", "d.bold", "d.shy"]), Some(0));
+    assert_eq!(set.confidence_max(["d.free", "d.worker", "d.unknown"]), None);
+    let nothing = Set::compile(&with_entities("[]")).unwrap();
+    assert_eq!(nothing.confidence_max(["d.bold"]), None);
+}
+
+#[test]
+fn a_bound_of_confidence_is_a_percentage() {
+    for (bound, holds) in [("0", true), ("100", true), ("-1", false), ("101", false)] {
+        let entities = AGENTS.replace("80", bound);
+        let found = Set::compile(&with_entities(&entities)).map_err(|findings| findings[0].code);
+        assert_eq!(found.map(|_| ()), if holds { Ok(()) } else { Err("entities-invalid") });
+    }
+    let text = AGENTS.replace("80", "\"80\"");
+    assert_eq!(Set::compile(&with_entities(&text)).unwrap_err()[0].code, "entities-invalid");
+}
+
 #[test]
 fn what_the_schema_does_not_have_is_denied_whatever_is_permitted() {
     let all = "@id(\"p\") permit (principal, action, resource);";

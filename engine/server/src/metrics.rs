@@ -25,6 +25,7 @@ pub struct Metrics {
     refused_results: Family<CodeLabel, Counter>,
     refused_requests: Family<CodeLabel, Counter>,
     judged: Judged,
+    pub overstated_confidence: Counter,
     pub lifecycle: lifecycle::Counts,
 }
 
@@ -109,6 +110,12 @@ impl Default for Metrics {
             deny: counter("deny"),
             deny_unless: counter("deny-unless"),
         };
+        let overstated_confidence = Counter::default();
+        registry.register(
+            "overstated_confidence",
+            "Times that policies were asked about a step with more confidence than was agreed",
+            overstated_confidence.clone(),
+        );
         let lifecycle = lifecycle::Counts::default();
         registry.register(
             "lifecycle_events_published",
@@ -130,6 +137,7 @@ impl Default for Metrics {
             refused_results,
             refused_requests,
             judged,
+            overstated_confidence,
             lifecycle,
         }
     }

@@ -98,6 +98,14 @@ impl Active {
         }
     }
 
+    /// How much confidence counts that any of these agents has stated, in percent.
+    pub fn confidence_max<'a>(&self, agents: impl IntoIterator<Item = &'a str>) -> Option<i64> {
+        match self {
+            Self::Set { set, .. } => set.confidence_max(agents),
+            Self::None | Self::Broken(_) => None,
+        }
+    }
+
     pub fn decide(&self, question: &Question) -> Decision {
         let deny = |error: String| {
             let (determining, errors) = (Vec::new(), vec![error]);

@@ -64,6 +64,20 @@ impl Owner {
         // What people approve: this and nothing else.
         let digest = || digest(function, &held.arguments, active.hash());
         let mut question = self.question(resident, held, (step, function));
+        let case = &resident.instance.case;
+        let agents = || case.done.iter().map(|done| &**done).chain([question.principal.id()]);
+        let agreed = || active.confidence_max(agents());
+        if let Some((stated, agreed)) = overstated(&question, agreed) {
+            self.engine.metrics.overstated_confidence.inc();
+            tracing::warn!(
+                instance = %id,
+                %function,
+                stated,
+                agreed,
+                "A step stated more confidence than was agreed: somebody may be trying something"
+            );
+            question.facts.insert("confidence".to_owned(), agreed.into());
+        }
         if held.guard.as_deref().is_some_and(|guard| guard.people.is_some()) {
             let approved = approved(&question, held, digest(), &active);
             question.facts.insert("approvals".to_owned(), approved);
@@ -118,6 +132,12 @@ impl Owner {
             facts,
         }
     }
+}
+
+/// What was stated of an agent's confidence, and how much of it counts, when that is less.
+fn overstated(question: &Question, agreed: impl FnOnce() -> Option<i64>) -> Option<(i64, i64)> {
+    let stated = question.facts.get("confidence")?.as_i64()?;
+    agreed().filter(|agreed| *agreed < stated).map(|agreed| (stated, agreed))
 }
 
 /// Groups of which every policy that wants them now has enough answers about exactly this. Policies are asked as if nobody
@@ -295,6 +315,25 @@ mod tests {
         let wanted = json!({ "amount": 10001, "confidence": 89, "classes": ["internal"] });
         assert_eq!(serde_json::to_value(facts).unwrap(), wanted);
         assert!(declared(&Json::from_text("[1]")).is_empty());
+    }
+
+    #[test]
+    fn only_what_is_stated_above_the_bound_is_overstated() {
+        let question = |facts: &str| {
+            let text = format!(
+                r#"{{"principal":{{"agent":"a.b"}},"action":"dispatch","resource":{{"function":"a.b","effect":"read"}},"facts":{facts}}}"#
+            );
+            serde_json::from_str::<Question>(&text).unwrap()
+        };
+        let stated = question(r#"{"confidence":81}"#);
+        assert_eq!(overstated(&stated, || Some(80)), Some((81, 80)));
+        assert_eq!(overstated(&stated, || Some(81)), None);
+        assert_eq!(overstated(&stated, || None), None, "nothing was agreed");
+        // What is not known, or is no number, denies by itself.
+        for other in ["{}", r#"{"confidence":"99"}"#, r#"{"confidence":null}"#] {
+            let asked = || panic!("nobody is asked about {other}");
+            assert_eq!(overstated(&question(other), asked), None);
+        }
     }
 
     #[test]
