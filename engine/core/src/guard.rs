@@ -204,4 +204,18 @@ pub struct Case {
     pub done: BTreeSet<Arc<str>>,
     /// What workers say that they spent on it, in millionths of the unit of money.
     pub cost: u64,
+    /// Steps that have gone out, each counted once.
+    pub turns: u32,
+    /// How often the same was asked of the same function, by what [`sameness`] makes of both. Up to a bound; what comes then has
+    /// not been seen.
+    pub seen: BTreeMap<u64, u32>,
+}
+
+/// The same for the same function and arguments, and else hardly ever: FNV-1a with 64 bits (Fowler, Noll, Vo). It decides nothing
+/// that an attacker could gain by: a collision is one turn too many that seems to be a repetition.
+pub fn sameness(function: &str, arguments: &Json) -> u64 {
+    let bytes = function.bytes().chain([0]).chain(arguments.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -316,7 +316,7 @@ impl Instance {
             taken: BTreeSet::new(),
             compensations: Vec::new(),
             compensating: None,
-            case: Case { taint, cost, done: BTreeSet::new() },
+            case: Case { taint, cost, ..Case::default() },
             keys: BTreeMap::new(),
         }
     }

@@ -82,5 +82,8 @@ pub const POLICIES_TOLD: usize = 5;
 /// Classes of data that are told apart in one case; where more flow into it, [`TAINT_BEYOND`] stands for the others.
 pub const TAINT_MAX: usize = 256;
 
+/// Steps of one case that are told apart to see what repeats.
+pub const SEEN_MAX: usize = 1_000;
+
 /// Stands in the taint of a case for classes that it has no room for.
 pub const TAINT_BEYOND: &str = "...";

@@ -349,7 +349,7 @@ enum Kind {
 }
 
 /// As the schema has them; `tests/findings.rs` compares.
-const FACTS: [(&str, Kind); 21] = [
+const FACTS: [(&str, Kind); 23] = [
     ("amount", Kind::Number),
     ("customer", Kind::Text),
     ("evidence", Kind::Texts),
@@ -362,6 +362,8 @@ const FACTS: [(&str, Kind); 21] = [
     ("risk", Kind::Number),
     ("cost", Kind::Number),
     ("attempts", Kind::Number),
+    ("turns", Kind::Number),
+    ("repeats", Kind::Number),
     ("sample", Kind::Number),
     ("done", Kind::Texts),
     ("approvals", Kind::Texts),

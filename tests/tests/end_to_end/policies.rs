@@ -414,3 +414,37 @@ async fn a_backtest_says_what_the_other_set_says_live() {
     before.end().await.unwrap();
     after.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn agents_that_hand_a_case_to_and_fro_are_stopped() {
+    let round = r#"
+@id("the-lab-works")
+permit (principal is Baton::Agent, action == Baton::Action::"dispatch", resource);
+@id("nothing-a-third-time")
+forbid (principal, action == Baton::Action::"dispatch", resource)
+when { context.repeats >= 2 };
+@id("seven-turns-are-enough")
+forbid (principal, action == Baton::Action::"dispatch", resource)
+when { context.turns >= 7 };
+"#;
+    let (world, _folder) = governed(round).await;
+    let to_and_fro = "- round:
+    for: { each: n, in: '[range(9)]' }
+    do:
+    - ask: { call: echo, with: { name: ask } }
+    - answer: { call: add, with: { n: 1 } }";
+    deploy(&world, "round", to_and_fro).await;
+    let ended = world.run("round", "{}").await.unwrap();
+    assert_eq!(ended.error.unwrap().detail(), "forbidden by nothing-a-third-time");
+    assert_eq!(world.lab.calls().len(), 4, "each was asked twice");
+
+    let always_new = "- round:
+    for: { each: n, in: '[range(9)]' }
+    do:
+    - ask: { call: echo, with: { name: '${ $n | tostring }' } }";
+    deploy(&world, "new", always_new).await;
+    let ended = world.run("new", "{}").await.unwrap();
+    assert_eq!(ended.error.unwrap().detail(), "forbidden by seven-turns-are-enough");
+    assert_eq!(world.lab.calls().len(), 4 + 7);
+    world.end().await.unwrap();
+}

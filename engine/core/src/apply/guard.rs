@@ -5,8 +5,8 @@ use alloc::{boxed::Box, collections::BTreeSet, sync::Arc};
 use super::get_mut;
 use crate::{
     approval::{Answer, Ask, Asking},
-    guard::{Guard, Judgement, People, Remedy, Standing, Verdict},
-    id::{ActivationId, Timestamp},
+    guard::{Case, Guard, Judgement, People, Remedy, Standing, Verdict, sameness},
+    id::{ActivationId, Attempt, Timestamp},
     instance::{Instance, Phase, Step},
     json::Json,
     limits,
@@ -41,8 +41,21 @@ pub(super) fn judged(instance: &mut Instance, id: ActivationId, judgement: &Judg
         guard.standing = if allowed { Standing::Allowed } else { Standing::Held };
         guard.function = allowed.then(|| Arc::clone(&judgement.function));
     }
+    let first = step(instance, id).filter(|step| allowed && step.attempt == Attempt::FIRST);
+    if let Some(step) = first {
+        let hash = sameness(&judgement.function, &step.arguments);
+        turn(&mut instance.case, hash);
+    }
     if allowed {
         flow(&mut instance.case.taint, &judgement.classes);
+    }
+}
+
+/// One more step goes out.
+fn turn(case: &mut Case, hash: u64) {
+    case.turns = case.turns.saturating_add(1);
+    if case.seen.len() < limits::SEEN_MAX || case.seen.contains_key(&hash) {
+        *case.seen.entry(hash).or_default() += 1;
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use baton_core::{
     ActivationId, Attempt, Command, Duration, InstanceId, Json,
-    guard::{Judgement, Remedy, Standing, Verdict, Wanted},
+    guard::{Judgement, Remedy, Standing, Verdict, Wanted, sameness},
     instance::Step,
     limits::TAINT_BEYOND,
     workflow::{Function, Hash},
@@ -113,6 +113,9 @@ impl Owner {
         let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
         add("attempts", held.attempt.0.into());
         add("sample", self.engine.tokens.sample(instance.id, step).into());
+        add("turns", case.turns.into());
+        let same = sameness(&function.to_string(), &held.arguments);
+        add("repeats", case.seen.get(&same).copied().unwrap_or(0).into());
         add("cost", case.cost.min(COST_MAX).into());
         add("taint", case.taint.iter().map(|class| Value::from(&**class)).collect());
         add("done", case.done.iter().map(|function| Value::from(&**function)).collect());

@@ -69,6 +69,8 @@ pub fn encode_state(instance: &Instance, large: &mut LargeValues) -> Vec<u8> {
         taint: guard::encode_texts(&instance.case.taint),
         done: guard::encode_texts(&instance.case.done),
         cost: instance.case.cost,
+        turns: instance.case.turns,
+        seen: instance.case.seen.clone(),
         keys: instance.keys.iter().map(|(id, kept)| encode_kept(*id, kept, large)).collect(),
     }
     .encode_to_vec()
@@ -127,6 +129,8 @@ pub fn decode_state(bytes: &[u8], large: &LargeValues) -> Result<Instance, Error
             taint: guard::decode_names(state.taint),
             done: guard::decode_names(state.done),
             cost: state.cost,
+            turns: state.turns,
+            seen: state.seen,
         },
         keys: state
             .keys

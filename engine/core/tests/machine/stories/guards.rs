@@ -11,7 +11,7 @@ use baton_core::{
 
 use crate::{
     laws::judgement,
-    story::{Story, attempt, caught_by, guarded, set, step, step_with, wait},
+    story::{Story, attempt, caught_by, each, guarded, set, step, step_with, wait},
 };
 
 pub(super) const ALLOW: usize = 7;
@@ -285,4 +285,15 @@ fn a_refused_step_stays_refused_when_a_fallback_comes() {
     let story = guarded(&[step("pay")]).judged(TWO_APPROVE).suspend();
     let story = story.answered("managers", "person a", false).after_ms(1_000);
     story.resume().faulted("/authorization");
+}
+
+#[test]
+fn a_case_knows_its_turns_and_what_repeats() {
+    let story = guarded(&[step("pay"), step("post"), each("[1,2]", &[step("ask")])]);
+    let mut story = story.judged(ALLOW).fail("pay").after_ms(1_000).judged(ALLOW);
+    assert_eq!(story.case().turns, 1, "an attempt more is no other turn");
+    story = story.complete("pay", "\"in\"").judged(ALLOW).complete("post", "\"in\"");
+    story = story.judged(ALLOW).complete("ask", "\"in\"").judged(ALLOW);
+    let seen: Vec<u32> = story.case().seen.values().copied().collect();
+    assert_eq!((story.case().turns, seen), (4, vec![4]), "all were asked the same");
 }
