@@ -17,7 +17,7 @@ build: ## every program, for development
 nats: ## print the path of a nats-server, fetched if there is none that is recent enough
 	@deploy/get-nats-server
 
-demo: build ## purchase requisitions from start to payment, with kills in the middle
+demo: build ## purchase requisitions from start to payment, with policies, and kills in the middle
 	@nats=$$(deploy/get-nats-server) && \
 	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/debug/baton-demo" $(if $(INPUT),--input "$(INPUT)")
 

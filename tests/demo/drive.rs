@@ -1,4 +1,5 @@
-//! Starts every requisition and waits for its end, while an engine and a worker are killed in the middle.
+//! Starts every requisition and waits for its end, while everything is stopped and an engine and a worker are killed in the
+//! middle.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -14,6 +15,7 @@ use indicatif::ProgressBar;
 use tokio::sync::watch;
 
 use crate::expected::Outcome;
+use crate::switch::{self, Thrown};
 
 /// How many requisitions are under way at once.
 const IN_FLIGHT: usize = 24;
@@ -52,20 +54,31 @@ pub(crate) struct Kill {
     pub(crate) first_end: Option<i64>,
 }
 
+/// All that happened.
+pub(crate) struct Driven {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) thrown: Thrown,
+    pub(crate) engine: Kill,
+    pub(crate) worker: Kill,
+}
+
 /// When each instance ended that has, Unix milliseconds by the engine's clock, which is ours.
 type Ends = Vec<i64>;
 
-/// Ends when every requisition has: the runs, then the kills of engine and worker.
+/// Ends when every requisition has.
 pub(crate) async fn all(
     cluster: &mut Cluster,
     victim: usize,
     rows: Vec<Requisition>,
     bar: &ProgressBar,
-) -> Result<(Vec<Run>, Kill, Kill)> {
+) -> Result<Driven> {
     let api = cluster.api()?;
     let total = rows.len();
     let (ended, mut ends) = watch::channel(Ends::new());
     let kills = async {
+        wait_for(&mut ends, total / 5).await?;
+        let thrown = switch::throw(&cluster.batond.url(), bar).await?;
+
         wait_for(&mut ends, total * 2 / 5).await?;
         let mut engine = Kill { killed: now_ms(), ..Kill::default() };
         cluster.batond.kill()?;
@@ -86,10 +99,11 @@ pub(crate) async fn all(
         worker.ready = now_ms();
         worker.first_end = first_end(&mut ends, worker.restarted, total).await?;
         say(bar, "the worker is back; what the dead one held comes back to it within 15 s");
-        anyhow::Ok((engine, worker))
+        anyhow::Ok((thrown, engine, worker))
     };
-    let (runs, (engine, worker)) = tokio::try_join!(run_all(&api, rows, bar, ended), kills)?;
-    Ok((runs, engine, worker))
+    let (runs, (thrown, engine, worker)) =
+        tokio::try_join!(run_all(&api, rows, bar, ended), kills)?;
+    Ok(Driven { runs, thrown, engine, worker })
 }
 
 /// Starts rows whose ids are taken, and says what came of each.

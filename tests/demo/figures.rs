@@ -23,6 +23,8 @@ pub(crate) struct Figures {
     pub(crate) reasons: BTreeMap<String, usize>,
     pub(crate) mismatches: Vec<Mismatch>,
     pub(crate) effects: Vec<Effects>,
+    /// Pennies of each payment of the bank.
+    pub(crate) payments: Vec<i64>,
     pub(crate) paid_pennies: i64,
     pub(crate) expected_pennies: i64,
     pub(crate) elapsed_ms: i64,
@@ -82,16 +84,14 @@ pub(crate) struct Material<'a> {
 
 pub(crate) fn count(material: &Material<'_>) -> Result<Figures> {
     let runs = material.runs;
-    let effects = [
-        ("orders placed", "orders"),
-        ("goods taken in", "receipts"),
-        ("invoices paid", "payments"),
+    let book = |file: &str| ledger::entries(&material.ledgers.join(format!("{file}.jsonl")));
+    let payments = book("payments")?;
+    let effects = vec![
+        tally("orders placed", &book("orders")?),
+        tally("goods taken in", &book("receipts")?),
+        tally("invoices paid", &payments),
     ];
-    let effects = effects.into_iter().map(|(name, file)| {
-        let entries = ledger::entries(&material.ledgers.join(format!("{file}.jsonl")))?;
-        anyhow::Ok(tally(name, &entries))
-    });
-    let effects = effects.collect::<Result<Vec<_>>>()?;
+    let payments = payments.iter().filter(|entry| !entry.refused);
     let mut outcomes = BTreeMap::new();
     let mut reasons = BTreeMap::new();
     for run in runs {
@@ -118,6 +118,7 @@ pub(crate) fn count(material: &Material<'_>) -> Result<Figures> {
         reasons,
         mismatches: mismatches(runs),
         effects,
+        payments: payments.map(|entry| entry.amount_pennies).collect(),
         paid_pennies: runs
             .iter()
             .filter_map(|run| run.outcome.as_ref().ok())
@@ -237,7 +238,7 @@ fn checks(figures: &Figures, material: &Material<'_>, effects: [usize; 3]) -> Ve
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "sums are small, and the calls read better")]
-fn check<T: PartialEq + ToString>(what: &str, wanted: T, found: T) -> Check {
+pub(crate) fn check<T: PartialEq + ToString>(what: &str, wanted: T, found: T) -> Check {
     let ok = wanted == found;
     Check { what: what.to_owned(), wanted: wanted.to_string(), found: found.to_string(), ok }
 }

@@ -1,13 +1,18 @@
-//! Buys what a file asks for: a broker, an engine and three departments, two of which are killed on the way.
+//! Buys what a file asks for: a broker, an engine that asks policies, and three departments. On the way everything is stopped
+//! and goes on, and the engine and a worker are killed.
 
+mod baton;
 mod drive;
 mod expected;
 mod figures;
+mod governed;
+mod invoices;
 mod report;
 mod rows;
+mod switch;
 
-use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,18 +21,20 @@ use baton_proto::v1::ListRequest;
 use baton_tests::{Cluster, DEADLINE, Setup, settings};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::drive::{Kill, Run, say};
+use crate::drive::{Driven, Kill, Run, say};
 use crate::expected::Plan;
 use crate::figures::{Figures, Material};
+use crate::governed::Governed;
 
 /// What a shell answers for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 const WORKFLOW: &str = include_str!("purchase-to-pay.yaml");
 
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 8] = [
     "procurement.validate",
     "procurement.receive-goods",
     "finance.check-budget",
@@ -35,9 +42,10 @@ const FUNCTIONS: [&str; 7] = [
     "finance.pay",
     "erp.create-order",
     "erp.receive-invoice",
+    "erp.book-payment",
 ];
 
-/// Runs purchase requisitions from a file through Baton, and kills its parts in the middle.
+/// Runs purchase requisitions from a file through Baton, and stops and kills its parts in the middle.
 #[derive(Parser)]
 struct Arguments {
     /// A CSV file with at least the columns `date`, `supplier`, and `amount` or `amount_gbp`.
@@ -46,6 +54,14 @@ struct Arguments {
     /// Also writes the figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// As `--json` writes it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    figures: Figures,
+    governed: Governed,
 }
 
 #[tokio::main]
@@ -65,27 +81,29 @@ async fn main() -> Result<ExitCode> {
     let plan = Plan::new(rows::read(&arguments.input.unwrap_or_else(own))?);
     let bar = progress_bar(plan.firsts.len())?;
     say(&bar, "starting nats-server and batond");
+    let policies = governed::policies().display().to_string();
+    let setup = Setup { arguments: vec!["--policies".to_owned(), policies], ..Setup::default() };
     let mut cluster = tokio::select! {
-        cluster = Cluster::start(Setup::default()) => cluster?,
+        cluster = Cluster::start(setup) => cluster?,
         () = &mut stopped => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    let figures = tokio::select! {
-        figures = demonstrate(&mut cluster, plan, &bar) => figures?,
+    let shown = tokio::select! {
+        shown = demonstrate(&mut cluster, plan, &bar) => shown?,
         () = &mut stopped => {
             cluster.abandon();
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
     if let Some(path) = arguments.json {
-        let text = serde_json::to_string_pretty(&figures)?;
+        let text = serde_json::to_string_pretty(&shown)?;
         std::fs::write(&path, text + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     cluster.stop().await?;
-    Ok(if figures.adds_up() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if shown.figures.adds_up() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn demonstrate(cluster: &mut Cluster, plan: Plan, bar: &ProgressBar) -> Result<Figures> {
+async fn demonstrate(cluster: &mut Cluster, plan: Plan, bar: &ProgressBar) -> Result<Shown> {
     let ledgers = cluster.folder().join("ledgers");
     std::fs::create_dir(&ledgers).context("a folder for the books")?;
     let books = ledgers.display().to_string();
@@ -102,7 +120,7 @@ async fn demonstrate(cluster: &mut Cluster, plan: Plan, bar: &ProgressBar) -> Re
     let Plan { firsts, repeats } = plan;
     say(bar, &format!("{} {}: {} requisitions", workflow.name, workflow.version, firsts.len()));
     bar.enable_steady_tick(Duration::from_millis(100));
-    let (runs, engine, worker) = drive::all(cluster, victim, firsts, bar).await?;
+    let Driven { runs, thrown, engine, worker } = drive::all(cluster, victim, firsts, bar).await?;
     bar.finish_and_clear();
     let repeats = drive::repeat(&api, &runs, &repeats).await?;
     let request = ListRequest {
@@ -113,7 +131,7 @@ async fn demonstrate(cluster: &mut Cluster, plan: Plan, bar: &ProgressBar) -> Re
     let listed =
         api.list(request).await?.into_iter().map(|instance| instance.id).collect::<Vec<_>>();
 
-    let figures = figures::count(&Material {
+    let mut figures = figures::count(&Material {
         runs: &runs,
         repeats: &repeats,
         conflicts: &conflicts,
@@ -122,11 +140,13 @@ async fn demonstrate(cluster: &mut Cluster, plan: Plan, bar: &ProgressBar) -> Re
         engine: &engine,
         worker: &worker,
     })?;
-    report::write(&mut std::io::stdout().lock(), &figures, &runs)?;
+    let governed = governed::show(cluster, &ledgers, thrown, &runs).await?;
+    figures.checks.extend(governed.checks());
+    report::write(&mut std::io::stdout().lock(), &figures, &governed, &runs)?;
     if let Some(run) = survivor(&runs, &engine) {
-        timeline(cluster, run).await?;
+        baton::timeline(cluster, run).await?;
     }
-    Ok(figures)
+    Ok(Shown { figures, governed })
 }
 
 /// A paid purchase that was under way when the engine died, if there is one; the longest.
@@ -136,22 +156,6 @@ fn survivor<'a>(runs: &'a [Run], engine: &Kill) -> Option<&'a Run> {
     let longest = |run: &&Run| run.ended_ms - run.started_ms;
     let through = runs.iter().filter(paid).filter(lived_through).max_by_key(longest);
     through.or_else(|| runs.iter().max_by_key(longest))
-}
-
-/// Draws one instance as anybody would look at it: with the command line.
-async fn timeline(cluster: &Cluster, run: &Run) -> Result<()> {
-    let baton = settings::binary("baton")?;
-    let mut command = tokio::process::Command::new(&baton);
-    command.args(["--url", &cluster.batond.url(), "show", &run.id]).kill_on_drop(true);
-    let shown =
-        command.output().await.with_context(|| format!("cannot run {}", Path::display(&baton)))?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\nOne that lived through the kill of the engine: requisition {}", run.row.id)?;
-    out.write_all(&shown.stdout)?;
-    if !shown.status.success() {
-        anyhow::bail!("`baton show {}` failed: {}", run.id, String::from_utf8_lossy(&shown.stderr));
-    }
-    Ok(())
 }
 
 fn progress_bar(length: usize) -> Result<ProgressBar> {

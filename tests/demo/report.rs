@@ -7,16 +7,26 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use crate::drive::Run;
 use crate::expected::expected;
 use crate::figures::Figures;
+use crate::governed::Governed;
 
 /// How many of a long list are shown.
 const SHOWN: usize = 10;
 
-pub(crate) fn write(out: &mut impl Write, figures: &Figures, runs: &[Run]) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    figures: &Figures,
+    governed: &Governed,
+    runs: &[Run],
+) -> io::Result<()> {
     writeln!(out, "\n{}", summary(figures))?;
     writeln!(out, "\nWhat the outside systems did\n{}", effects(figures))?;
     if !figures.mismatches.is_empty() {
         writeln!(out, "\nMismatches found: {}\n{}", figures.mismatches.len(), mismatches(figures))?;
         more(out, figures.mismatches.len())?;
+    }
+    writeln!(out, "\nWhat policies, people and a kill switch decided")?;
+    for line in governed.lines() {
+        writeln!(out, "{line}")?;
     }
     writeln!(out, "\nDoes it add up?\n{}", checks(figures))?;
     surprises(out, runs)
@@ -25,15 +35,21 @@ pub(crate) fn write(out: &mut impl Write, figures: &Figures, runs: &[Run]) -> io
 /// `£1,234.56`.
 pub(crate) fn pounds(pennies: i64) -> String {
     let sign = if pennies < 0 { "-" } else { "" };
-    let whole = (pennies.unsigned_abs() / 100).to_string();
+    let pennies = pennies.unsigned_abs();
+    format!("{sign}£{}.{:02}", grouped(pennies / 100), pennies % 100)
+}
+
+/// `1,234`.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
     let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
     }
-    format!("{sign}£{grouped}.{:02}", pennies.unsigned_abs() % 100)
+    grouped
 }
 
 fn summary(figures: &Figures) -> Table {

@@ -1,4 +1,5 @@
-//! The ERP's worker: places orders and books invoices in a system that is busy or loses its connection now and then.
+//! The ERP's worker: places orders and books invoices and payments in a system that is busy or loses its connection now and
+//! then.
 
 #[path = "office.rs"]
 mod office;
@@ -14,12 +15,17 @@ use serde::{Deserialize, Serialize};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let erp = Arc::new(Office::open("orders")?);
+    let books = Arc::clone(&erp);
     Worker::new("erp")
         .function("create-order", move |context: Context, request: Request| {
             let erp = Arc::clone(&erp);
             async move { create_order(&erp, &context, request).await }
         })
         .function("receive-invoice", |_: Context, invoice: Invoice| async move { Ok(invoice) })
+        .function("book-payment", move |context: Context, payment: Payment| {
+            let erp = Arc::clone(&books);
+            async move { book_payment(&erp, &context, payment).await }
+        })
         .run()
         .await?;
     Ok(())
@@ -95,4 +101,33 @@ struct Invoice {
     order: String,
     number: String,
     amount_pennies: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Payment {
+    invoice: String,
+    payee: Payee,
+    amount_pennies: i64,
+}
+
+#[derive(Deserialize)]
+struct Payee {
+    name: String,
+    iban: String,
+}
+
+#[derive(Serialize)]
+struct Booking {
+    entry: String,
+}
+
+/// Writes down all that it is given of the payee.
+async fn book_payment(
+    erp: &Arc<Office>,
+    context: &Context,
+    payment: Payment,
+) -> Result<Booking, Failure> {
+    let Payment { invoice, payee: Payee { name, iban }, amount_pennies } = payment;
+    let taken = erp.take(context, format!("{invoice}, {name}, {iban}"), amount_pennies).await?;
+    Ok(Booking { entry: taken.entry().key })
 }
