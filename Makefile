@@ -5,7 +5,7 @@ CARGO ?= cargo
 INPUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build nats demo test conformance chaos bench bench-scale lint docs clean
+.PHONY: help build nats demo test conformance chaos mutations bench bench-scale lint docs clean
 
 help: ## this list
 	@echo "make demo INPUT=FILE.csv runs the demo on your own purchases; the rest takes no arguments:"
@@ -33,6 +33,11 @@ chaos: ## the crash test at full size
 	$(CARGO) build --release --workspace --bins
 	@nats=$$(deploy/get-nats-server) && \
 	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/baton-chaos"
+
+mutations: ## take away what enforces governance, place by place: a test must notice; into target/mutations.json
+	$(CARGO) build --workspace --bin baton-mutations
+	@nats=$$(deploy/get-nats-server) && \
+	  BATON_NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/debug/baton-mutations"
 
 bench: ## speed against the bare loop, the cost of the language and of policies, into target/bench*.json
 	$(CARGO) build --release --workspace --bins

@@ -32,6 +32,7 @@ pub mod jaeger;
 pub mod lab;
 pub mod ledger;
 pub mod lifecycle;
+pub mod mutations;
 pub mod nats;
 pub mod ports;
 pub mod process;

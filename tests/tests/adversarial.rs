@@ -13,8 +13,8 @@ use baton_proto::v1::{
     ClaimApprovalRequest, DecisionsRequest, DeployPoliciesRequest, DeployRequest, ExportRequest,
     GetRequest, HistoryRequest, InboxRequest, Instance, KillRequest, KillSwitch,
     ListPoliciesRequest, ListRequest, ListSwitchesRequest, PolicyActivation, PublishEventRequest,
-    RearmRequest, ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand, StepResult,
-    WatchRequest,
+    RearmRequest, RerunRequest, ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand, StepResult,
+    SuspendRequest, TerminateRequest, WatchRequest,
 };
 use baton_tests::governed::Authority;
 use baton_tests::world::{code, start_request};
@@ -361,6 +361,25 @@ impl Asked {
         assert!(self.governed.lab.calls().is_empty());
     }
 
+    /// Another set counts, which says this of people.
+    async fn activate_another(&self, people: &str) {
+        let olga = self.governed.person("olga", &["officers"]).unwrap();
+        let otto = self.governed.person("otto", &["officers"]).unwrap();
+        let mut texts = texts(&format!("{RULES}{APPROVED}// another\n"));
+        texts.insert("entities.json".to_owned(), people.to_owned());
+        let deployed = olga.policies.clone().deploy(DeployPoliciesRequest { texts }).await.unwrap();
+        activate(&otto, deployed.into_inner().set.unwrap().version).await.unwrap();
+    }
+
+    /// What is asked instead of this.
+    async fn anew(&self, old: &ApprovalItem) -> ApprovalItem {
+        let again = async || {
+            let items = self.inbox(&self.person("bob")).await;
+            Ok(items.into_iter().find(|item| item.digest != old.digest))
+        };
+        eventually(DEADLINE, "it is asked again", again).await.unwrap()
+    }
+
     async fn ends(self) -> Instance {
         let desk = self.governed.person("dora", &["desk"]).unwrap();
         let ended = desk.ended(&self.id, DEADLINE).await.unwrap();
@@ -424,26 +443,132 @@ async fn replaying_an_old_approval_after_what_it_was_about_has_changed() {
     let asked = Asked::begin().await;
     let old = asked.item("bob").await;
     asked.answers(&asked.person("bob"), &old).await.unwrap();
-    // Another set counts: what was approved was approved under the old one.
-    let olga = asked.governed.person("olga", &["officers"]).unwrap();
-    let otto = asked.governed.person("otto", &["officers"]).unwrap();
-    let mut texts = texts(&format!("{RULES}{APPROVED}// another\n"));
-    texts.insert("entities.json".to_owned(), PEOPLE.to_owned());
-    let deployed = DeployPoliciesRequest { texts };
-    let deployed = olga.policies.clone().deploy(deployed).await.unwrap().into_inner();
-    activate(&otto, deployed.set.unwrap().version).await.unwrap();
-
-    let again = async || {
-        let items = asked.inbox(&asked.person("bob")).await;
-        Ok(items.into_iter().find(|item| item.digest != old.digest))
-    };
-    let new = eventually(DEADLINE, "it is asked again", again).await.unwrap();
+    // What was approved was approved under the old one.
+    asked.activate_another(PEOPLE).await;
+    let new = asked.anew(&old).await;
     assert!(new.approved_by.is_empty(), "what was approved is void");
     asked.refuses(&asked.person("bob"), &old, "approval-changed").await;
     asked.refuses(&asked.person("carl"), &old, "approval-changed").await;
     asked.answers(&asked.person("bob"), &new).await.unwrap();
     asked.answers(&asked.person("carl"), &new).await.unwrap();
     assert!(asked.ends().await.error.is_none());
+}
+
+#[tokio::test]
+async fn approving_what_one_has_started_under_a_name_that_turns_out_to_be_ones_own() {
+    let asked = Asked::begin().await;
+    let old = asked.item("bob").await;
+    let is_carl =
+        r#""attrs": { "sameAs": { "__entity": { "type": "Baton::Person", "id": "carl" } } }"#;
+    let people = PEOPLE.replacen(
+        r#""id": "anna" }, "attrs": {}"#,
+        &format!(r#""id": "anna" }}, {is_carl}"#),
+        1,
+    );
+    assert_ne!(people, PEOPLE);
+    asked.activate_another(&people).await;
+    let item = asked.anew(&old).await;
+    asked.refuses(&asked.person("carl"), &item, "four-eyes").await;
+    asked.governed.end().await.unwrap();
+}
+
+/// For those who have several names.
+const MANAGERS: &str = r#"
+@id("managers-deploy-and-stop")
+permit (
+  principal in Baton::Group::"managers",
+  action in [Baton::Action::"deploy", Baton::Action::"activatePolicy", Baton::Action::"kill", Baton::Action::"rearm"],
+  resource
+);
+"#;
+
+#[tokio::test]
+async fn doing_what_takes_somebody_else_under_another_name_of_ones_own() {
+    let policies = format!("{RULES}{MANAGERS}");
+    let governed = Governed::with_entities(&policies, PEOPLE).await.unwrap();
+    let person = |name: &str| governed.person(name, &[]).unwrap();
+    let (bob, bobby, carl) = (person("bob"), person("bobby"), person("carl"));
+    for (n, (one, same)) in [(&bob, &bobby), (&bobby, &bob)].into_iter().enumerate() {
+        let version = deployed(one, &format!("{RULES}// {n}\n")).await;
+        refused(activate(same, version).await, "forbidden");
+        let switch = kill(one, "function:lab.echo").await;
+        let request = RearmRequest { number: switch.number, ..RearmRequest::default() };
+        refused(same.kills.clone().rearm(request.clone()).await, "forbidden");
+        carl.kills.clone().rearm(request).await.unwrap();
+    }
+    activate(&carl, 1).await.unwrap();
+    governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn asking_about_an_instance_of_which_one_only_knows_the_id() {
+    let governed = Governed::begin(RULES).await.unwrap();
+    let id = holding(&governed).await;
+    let stranger = governed.person("hugo", &["visitors"]).unwrap();
+    let (reason, after) = (String::new(), 0);
+    let mut workflows = stranger.workflows.clone();
+    let history = HistoryRequest { id: id.clone(), ..HistoryRequest::default() };
+    refused(workflows.history(history).await, "forbidden");
+    let watched = workflows.watch(WatchRequest { id: id.clone(), after }).await;
+    refused(watched.map(|_| Response::new(())), "forbidden");
+    let suspend = SuspendRequest { id: id.clone(), reason: reason.clone() };
+    refused(workflows.suspend(suspend).await, "forbidden");
+    refused(workflows.terminate(TerminateRequest { id: id.clone(), reason }).await, "forbidden");
+    let rerun = RerunRequest { id: id.clone(), task: "hold".to_owned() };
+    refused(workflows.rerun(rerun).await, "forbidden");
+    let answer = AnswerApprovalRequest {
+        instance: id.clone(),
+        group: "managers".to_owned(),
+        digest: "0".repeat(64),
+        approve: true,
+        ..AnswerApprovalRequest::default()
+    };
+    refused(stranger.approvals.clone().answer(answer).await, "forbidden");
+    let decisions = stranger.audit.clone().decisions(DecisionsRequest::default()).await.unwrap();
+    let decisions: Vec<_> = decisions.into_inner().try_collect().await.unwrap();
+    assert!(decisions.iter().all(|page| page.decisions.is_empty()), "{decisions:?}");
+    let set = DeployPoliciesRequest { texts: texts(RULES) };
+    refused(stranger.policies.clone().deploy(set).await, "forbidden");
+    governed.lab.release("one");
+    let olga = governed.person("olga", &["operators"]).unwrap();
+    assert!(olga.ended(&id, DEADLINE).await.unwrap().error.is_none(), "nothing has changed");
+    governed.end().await.unwrap();
+}
+
+/// Writes over a record of the engine's, as whoever gets at the broker could.
+async fn tear_up(governed: &Governed, bucket: &str, key: &str) {
+    let jetstream = jetstream::new(governed.cluster.nats.connect().await.unwrap());
+    let store = jetstream.get_key_value(bucket).await.unwrap();
+    store.put(key, "torn".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn tearing_up_the_record_of_which_policies_count() {
+    let governed = Governed::begin(RULES).await.unwrap();
+    let anna = governed.person("anna", &["authors"]).unwrap();
+    anna.deploy(&workflow::lab("echo", ECHO)).await.unwrap();
+    tear_up(&governed, "BATON_POLICIES", "activation.1").await;
+    let refused = async || {
+        let started = anna.workflows.clone().start(start_request("echo", "{}")).await;
+        Ok(started.err().filter(|status| code(status) == "forbidden"))
+    };
+    eventually(DEADLINE, "nothing is allowed any more", refused).await.unwrap();
+    governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn tearing_up_the_record_of_what_is_stopped() {
+    let governed = Governed::begin(RULES).await.unwrap();
+    let id = holding(&governed).await;
+    tear_up(&governed, "BATON_SWITCHES", "1").await;
+    let olga = governed.person("olga", &["operators"]).unwrap();
+    let stopped = async || {
+        let history = olga.history(&id).await?;
+        let mut kinds = history.into_iter().filter_map(|event| event.event?.kind);
+        Ok(kinds.any(|kind| matches!(kind, Kind::StepHalted(_))).then_some(()))
+    };
+    eventually(DEADLINE, "everything is stopped", stopped).await.unwrap();
+    governed.end().await.unwrap();
 }
 
 /// The command that is in somebody's hands, as a copy of it in the queue shows it.
@@ -482,6 +607,33 @@ async fn results_refused(governed: &Governed, code: &str) -> f64 {
     page.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0.0)
 }
 
+/// What a worker would have for it, with the token of its attempt.
+fn answer_to(command: &StepCommand, worker: &str) -> StepResult {
+    StepResult {
+        instance: command.instance.clone(),
+        step: command.step,
+        attempt: command.attempt,
+        token: command.token.clone(),
+        outcome: Some(Outcome::Output(b"\"paid to me\"".to_vec())),
+        worker: worker.to_owned(),
+        cost: 7,
+        ..StepResult::default()
+    }
+}
+
+async fn send(governed: &Governed, subject: String, results: Vec<StepResult>) {
+    let jetstream = jetstream::new(governed.cluster.nats.connect().await.unwrap());
+    let payload = ResultBatch { results }.encode_to_vec();
+    jetstream.publish(subject, payload.into()).await.unwrap().await.unwrap();
+}
+
+/// How often a result of an instance was put on record and led to nothing.
+async fn fenced(api: &Api, id: &str) -> usize {
+    let history = api.history(id).await.unwrap();
+    let kinds = history.iter().filter_map(|event| event.event.as_ref()?.kind.as_ref());
+    kinds.filter(|kind| matches!(kind, Kind::ResultFenced(_))).count()
+}
+
 #[tokio::test]
 async fn the_late_result_of_a_killed_agent() {
     let governed = Governed::begin(RULES).await.unwrap();
@@ -493,20 +645,14 @@ async fn the_late_result_of_a_killed_agent() {
 
     // It has the token of its attempt, and does not listen to being stopped.
     let before = olga.get(&id).await.unwrap();
-    let late = StepResult {
-        instance: command.instance.clone(),
-        step: command.step,
-        attempt: command.attempt,
-        token: command.token.clone(),
-        outcome: Some(Outcome::Output(b"\"paid to me\"".to_vec())),
-        worker: "lab-1".to_owned(),
-        cost: 7,
-        ..StepResult::default()
-    };
-    let jetstream = jetstream::new(governed.cluster.nats.connect().await.unwrap());
-    let payload = ResultBatch { results: vec![late.clone(), late] }.encode_to_vec();
-    let sent = jetstream.publish(command.reply_subject.clone(), payload.into()).await.unwrap();
-    sent.await.unwrap();
+    let late = answer_to(&command, "lab-1");
+    // Nor does another department speak for it.
+    let elsewhere = command.reply_subject.replace("lab", "office");
+    send(&governed, elsewhere, vec![late.clone()]).await;
+    let counted =
+        async || Ok((results_refused(&governed, "wrong-department").await > 0.5).then_some(()));
+    eventually(DEADLINE, "it is another department's", counted).await.unwrap();
+    send(&governed, command.reply_subject.clone(), vec![late.clone(), late]).await;
     let counted = async || {
         let (halted, stale) = tokio::join!(
             results_refused(&governed, "halted"),
@@ -517,10 +663,7 @@ async fn the_late_result_of_a_killed_agent() {
     eventually(DEADLINE, "it counts as what it is, and once", counted).await.unwrap();
     let after = olga.get(&id).await.unwrap();
     assert_eq!((after.status(), after.output), (before.status(), before.output));
-    let history = olga.history(&id).await.unwrap();
-    let fenced = history.iter().filter_map(|event| event.event.as_ref()?.kind.as_ref());
-    let fenced = fenced.filter(|kind| matches!(kind, Kind::ResultFenced(_))).count();
-    assert_eq!(fenced, 1, "it is on record");
+    assert_eq!(fenced(&olga, &id).await, 1, "it is on record");
 
     // Who stopped it does not let it go on.
     let request = RearmRequest { number: switch.number, ..RearmRequest::default() };
@@ -532,6 +675,24 @@ async fn the_late_result_of_a_killed_agent() {
     governed.lab.release("one");
     let ended = olga.ended(&id, DEADLINE).await.unwrap();
     assert_eq!(ended.output, r#"{"name":"one"}"#);
+    governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn answering_under_the_name_of_a_stopped_worker() {
+    let governed = Governed::begin(RULES).await.unwrap();
+    let id = holding(&governed).await;
+    let command = command_of(&governed, &id).await;
+    let olga = governed.person("olga", &["operators"]).unwrap();
+    kill(&olga, "worker:lab-9").await;
+    send(&governed, command.reply_subject.clone(), vec![answer_to(&command, "lab-9")]).await;
+    let counted = async || Ok((results_refused(&governed, "halted").await > 0.5).then_some(()));
+    eventually(DEADLINE, "it counts as what it is", counted).await.unwrap();
+    assert_eq!(fenced(&olga, &id).await, 1, "it is on record");
+    // Another worker has the step anew.
+    governed.lab.begun("one", 2, DEADLINE).await.unwrap();
+    governed.lab.release("one");
+    assert_eq!(olga.ended(&id, DEADLINE).await.unwrap().output, r#"{"name":"one"}"#);
     governed.end().await.unwrap();
 }
 

@@ -224,6 +224,18 @@ fn nothing_lifts_what_no_permit_allows() {
 }
 
 #[test]
+fn one_policy_without_a_remedy_keeps_it_forbidden() {
+    let rules = format!(
+        "{PERMIT}@id(\"f\") @remedy(\"mask:a\") forbid {HEAD} unless {{ context.masked.contains(\"a\") }};"
+    );
+    let (verdict, _) = ask(&rules, r#"{"masked":[]}"#);
+    assert!(matches!(verdict, Verdict::DenyUnless(_)), "{verdict:?}");
+    let never = format!("{rules}@id(\"never\") forbid {HEAD};");
+    assert_eq!(ask(&never, r#"{"masked":[]}"#).0, Verdict::Deny);
+    assert_eq!(ask(&never, r#"{"masked":["a"]}"#).0, Verdict::Deny);
+}
+
+#[test]
 fn each_fact_of_the_schema_can_be_told() {
     let facts =
         baton_policy::SCHEMA.split("type Facts = {").nth(1).unwrap().split("};").next().unwrap();

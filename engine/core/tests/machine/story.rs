@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use baton_core::{
     ActivationId, Attempt, Command, Duration, Event, Json, TaskId,
-    guard::{Case, Guard, People, Remedy, Standing},
+    guard::{Carried, Case, Guard, People, Remedy, Standing},
     instance::{End, Status},
     once::State,
     workflow::Hash,
@@ -95,6 +95,18 @@ impl Story {
     pub(crate) fn has_approved(&self, policy: &str, group: &str, quorum: u32) -> bool {
         let people = self.guard().people.as_deref();
         people.is_some_and(|people| people.are_enough(policy, group, quorum))
+    }
+
+    /// What goes with it into what it runs.
+    pub(crate) fn carries(&self) -> Carried {
+        self.world.instance.carries()
+    }
+
+    /// The one activation that runs another instance.
+    pub(crate) fn child(&self) -> ActivationId {
+        let instance = &self.world.instance;
+        let mut ids = instance.activations.keys().copied();
+        ids.find(|id| instance.open_child(*id).is_some()).expect("it runs another")
     }
 
     pub(crate) fn case(&self) -> &Case {

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use baton_core::{
-    Command, Duration, Event,
-    guard::{Judgement, Remedy, Standing, Verdict, Wanted},
+    Command, Duration, Effect, Event, Json, effect,
+    guard::{Carried, Judgement, Remedy, Standing, Verdict, Wanted},
     instance::Status,
     workflow::Hash,
 };
 
 use crate::{
+    build::What,
     laws::judgement,
-    story::{Story, attempt, caught_by, each, guarded, set, step, step_with, wait},
+    story::{Story, attempt, caught_by, each, guarded, set, step, step_with, task, wait},
+    table::Term,
 };
 
 pub(super) const ALLOW: usize = 7;
@@ -68,6 +70,18 @@ fn a_step_goes_out_only_when_it_is_allowed() {
 }
 
 #[test]
+fn only_an_allowed_verdict_asks_for_a_dispatch() {
+    let is_dispatched = |which| {
+        let story = guarded(&[step("pay")]).judged(which);
+        story.tells(|event| matches!(effect(event), Some(Effect::DispatchStep { .. })))
+    };
+    assert!(is_dispatched(ALLOW));
+    for which in [DENY, MASK, TELL, APPROVE_AND_MASK, TWO_APPROVE, TWO_GROUPS, NIGHT] {
+        assert!(!is_dispatched(which), "{which}");
+    }
+}
+
+#[test]
 fn a_denied_step_fails_in_a_way_that_can_be_caught() {
     guarded(&[step("pay")]).judged(DENY).faulted("/authorization");
     guarded(&[attempt(&[step("pay")], caught_by(&[set("\"refused\"")]))])
@@ -81,6 +95,7 @@ fn a_mask_takes_the_field_out_before_policies_are_asked_again() {
     let story = story.judged(MASK).waits_for(&[]);
     assert_eq!(story.standing(), Standing::Unjudged);
     story.judged(ALLOW).waits_for(&["pay"]);
+    guarded(&[step("pay")]).judged(MASK).judged(ALLOW).arguments("pay", "\"*\"");
 }
 
 #[test]
@@ -115,6 +130,12 @@ fn an_answer_of_policies_counts_once() {
 }
 
 #[test]
+fn while_people_are_asked_policies_are_not() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    story.judged(ALLOW).refused("not-awaited").waits_for(&[]);
+}
+
+#[test]
 fn nothing_goes_out_while_it_is_suspended() {
     let story = guarded(&[step("pay")]).suspend().judged(ALLOW).refused("instance-suspended");
     story.resume().judged(ALLOW).waits_for(&["pay"]);
@@ -129,6 +150,18 @@ fn what_policies_know_of_a_case_grows_with_it() {
     assert_eq!(story.case().done.len(), 0, "nobody has answered");
     let story = story.complete("pay", "1");
     assert!(story.case().done.contains("tests.function"));
+}
+
+#[test]
+fn what_has_flowed_into_a_case_goes_with_it_into_what_it_runs_and_comes_back_from_there() {
+    let run = task("run", What::Run { awaited: true, input: Term::Value });
+    let story = guarded(&[step("pay"), run, wait(10)]).judged(ALLOW).complete("pay", "1");
+    assert!(story.carries().taint.contains("internal"));
+    let (activation, result) = (story.child(), Ok(Json::null()));
+    let carried = Carried { taint: ["secret".into()].into(), cost: 3 };
+    let story = story.when(Command::EndChild { activation, result, carried });
+    assert!(story.case().taint.contains("secret"));
+    assert!(story.carries().taint.contains("secret"), "and on into the next");
 }
 
 #[test]
@@ -176,6 +209,16 @@ fn nobody_answers_for_two_groups() {
 fn whoever_does_not_approve_ends_it() {
     let story = guarded(&[attempt(&[step("pay")], caught_by(&[set("\"no\"")]))]);
     story.judged(TWO_APPROVE).answered("managers", "person a", false).completed("\"no\"");
+}
+
+#[test]
+fn only_a_group_that_is_asked_answers() {
+    let story = guarded(&[step("pay")]).judged(TWO_APPROVE);
+    let story = story.answered("visitors", "person a", true).refused("not-awaited");
+    // Nor one that is to answer only once nobody else has.
+    let story = story.answered("board", "person b", true).refused("not-awaited");
+    let story = story.answered("board", "person b", false).refused("not-awaited");
+    assert_eq!(story.standing(), Standing::Held);
 }
 
 #[test]
@@ -277,7 +320,9 @@ fn another_set_voids_what_people_were_asked() {
     let void = |set| Command::VoidApprovals { activation, set: Hash([set; 32]) };
     let story = story.when(void(9)).refused("not-awaited").when(void(1));
     assert_eq!(story.standing(), Standing::Unjudged);
-    story.judged(TWO_APPROVE).answered("managers", "person a", true);
+    let story = story.judged(TWO_APPROVE);
+    assert!(!story.has_approved("policy", "managers", 1), "what was approved is void");
+    story.answered("managers", "person a", true);
 }
 
 #[test]
