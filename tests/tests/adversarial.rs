@@ -13,8 +13,8 @@ use baton_proto::v1::{
     ClaimApprovalRequest, DecisionsRequest, DeployPoliciesRequest, DeployRequest, ExportRequest,
     GetRequest, HistoryRequest, InboxRequest, Instance, KillRequest, KillSwitch,
     ListPoliciesRequest, ListRequest, ListSwitchesRequest, PolicyActivation, PublishEventRequest,
-    RearmRequest, RerunRequest, ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand, StepResult,
-    SuspendRequest, TerminateRequest, WatchRequest,
+    RearmRequest, RerunRequest, ResultBatch, RollBackPoliciesRequest, StatusRequest, StepCommand,
+    StepResult, SuspendRequest, TerminateRequest, WatchRequest,
 };
 use baton_tests::governed::Authority;
 use baton_tests::world::{code, start_request};
@@ -812,5 +812,24 @@ async fn a_worker_raising_its_own_confidence_past_the_agreed_bound() {
     assert!(desk.ended(&sure, DEADLINE).await.unwrap().error.is_none());
     assert_eq!((paid(), overstated().await), (1, 1));
     assert_eq!(told_confidence(&desk, &sure).await, 92);
+    governed.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_arms_again_what_it_has_stopped() {
+    let services = RULES.replace(
+        "  principal in Baton::Group::\"operators\",\n  action in [Baton::Action::\"kill\"",
+        "  principal is Baton::Service,\n  action in [Baton::Action::\"kill\"",
+    );
+    assert_ne!(services, RULES);
+    let governed = Governed::begin(&services).await.unwrap();
+    let watchdog = governed.service("watchdog").unwrap();
+    let switch = kill(&watchdog, "department:lab").await;
+    let request = RearmRequest { number: switch.number, ..RearmRequest::default() };
+    refused(watchdog.kills.clone().rearm(request.clone()).await, "forbidden");
+    assert!((count(&governed, "forbidden").await - 1.0).abs() < 0.1);
+    let listed = watchdog.kills.clone().list_switches(ListSwitchesRequest { all: false }).await;
+    assert_eq!(listed.unwrap().into_inner().switches.len(), 1, "it stops what it stopped");
+    governed.service("another").unwrap().kills.clone().rearm(request).await.unwrap();
     governed.end().await.unwrap();
 }

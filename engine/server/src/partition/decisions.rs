@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_core::{
-    ActivationId, Attempt, Command, Effect, Evaluator, Event, Instance, InstanceId, Rejection,
-    Timestamp,
-};
+use baton_core::{Command, Effect, Evaluator, Event, Instance, InstanceId, Rejection, Timestamp};
 use baton_dsl::Turn;
 use tokio::time::Instant;
 
@@ -110,11 +107,15 @@ impl Owner {
     fn follow(&mut self, id: InstanceId, event: &Event) {
         match baton_core::effect(event) {
             Some(Effect::DispatchStep { activation, attempt }) => {
-                if self.halting.held_by(&self.residents[&id], activation).is_some() {
-                    self.halting.wait((id, activation), attempt);
-                } else {
-                    self.send_out(id, activation, attempt);
+                if let Some(task) = self.residents[&id].task(activation)
+                    && let Some(function) = task.kind.function().cloned()
+                {
+                    let task = Arc::clone(&task.name);
+                    let scheduled_at = self.now;
+                    let open = OpenStep { attempt, function, task, scheduled_at, logged: false };
+                    self.steps.insert((id, activation), open);
                 }
+                self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
             }
             Some(Effect::ClaimKey { activation, attempt }) => {
                 let claim = After::ClaimKey { instance: id, step: activation, attempt };
@@ -197,19 +198,6 @@ impl Owner {
                 .metrics
                 .step_settled(&settled.function, self.now.since(settled.scheduled_at));
         }
-    }
-
-    /// The log has been given a step that workers are to have: they have it when the log has answered.
-    pub(super) fn send_out(&mut self, id: InstanceId, activation: ActivationId, attempt: Attempt) {
-        if let Some(task) = self.residents[&id].task(activation)
-            && let Some(function) = task.kind.function().cloned()
-        {
-            let task = Arc::clone(&task.name);
-            let scheduled_at = self.now;
-            let open = OpenStep { attempt, function, task, scheduled_at, logged: false };
-            self.steps.insert((id, activation), open);
-        }
-        self.batch.after.push(After::Dispatch { instance: id, step: activation, attempt });
     }
 
     /// What kill switches and late workers have done to steps.

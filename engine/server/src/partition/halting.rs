@@ -226,10 +226,8 @@ impl Owner {
             }
             let command = Command::HaltStep { activation: step, attempt, switch };
             self.command(id, command, Asker::Nobody);
-        } else if !self.steps.contains_key(&key) {
-            // It was held back, and is held no more.
-            self.send_out(id, step, attempt);
         } else if unsent {
+            // It was held back, and is held no more.
             self.batch.after.push(After::Dispatch { instance: id, step, attempt });
         }
         Ok(())

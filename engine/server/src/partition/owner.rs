@@ -436,12 +436,7 @@ impl Owner {
                     {
                         open.logged = true;
                     }
-                    let Some(resident) = self.residents.get(&instance) else { continue };
-                    if self.halting.held_by(resident, step).is_some() {
-                        self.halting.hold_back((instance, step), attempt);
-                    } else if !self.work.dispatch(resident, instance, step, attempt, false).await {
-                        self.refuse_command(instance, step, attempt);
-                    }
+                    self.send_command(instance, step, attempt, false).await;
                 }
                 After::Withdraw { instance, step, attempt, function } => {
                     withdrawn.push((function, instance, step, attempt));

@@ -385,16 +385,27 @@ impl Owner {
         );
         for (id, step, attempt) in missing {
             if self.resident(id).await?.is_some() {
-                let resident = &self.residents[&id];
-                if self.halting.held_by(resident, step).is_some() {
-                    self.halting.hold_back((id, step), attempt);
-                } else if !self.work.dispatch(resident, id, step, attempt, true).await {
-                    self.refuse_command(id, step, attempt);
-                }
+                self.send_command(id, step, attempt, true).await;
             }
         }
         self.work.confirm();
         Ok(())
+    }
+
+    /// Sends the command of a step that the log has, unless a kill switch holds it: the one way to a worker.
+    pub(super) async fn send_command(
+        &mut self,
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+        again: bool,
+    ) {
+        let Some(resident) = self.residents.get(&id) else { return };
+        if self.halting.held_by(resident, step).is_some() {
+            self.halting.hold_back((id, step), attempt);
+        } else if !self.work.dispatch(resident, id, step, attempt, again).await {
+            self.refuse_command(id, step, attempt);
+        }
     }
 
     /// Takes out of the queue what no step waits for: an owner before this one may have gone before it did so.
