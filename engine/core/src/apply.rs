@@ -165,8 +165,11 @@ pub fn apply(instance: &mut Instance, event: &Event, at: Timestamp) {
         }
         Event::InstanceCompleted { output } => end(instance, at, End::Completed(output.clone())),
         Event::InstanceFaulted { error } => end(instance, at, End::Faulted(error.clone())),
-        Event::InstanceCancelled { reason, terminated: _ } => {
+        Event::InstanceCancelled { reason, terminated } => {
             instance.reason = Some(Arc::clone(reason));
+            if *terminated {
+                once::given_up(instance);
+            }
             end(instance, at, End::Cancelled);
         }
         Event::InstanceRerun { task, input, context } => rerun(instance, *task, input, context, at),
@@ -447,10 +450,8 @@ fn remove_below(instance: &mut Instance, id: ActivationId) {
 fn end(instance: &mut Instance, at: Timestamp, end: End) {
     instance.ended = Some((at, end));
     instance.suspended = false;
-    let undone = instance.compensating.take().is_some_and(|it| it.failed.is_empty());
-    if undone {
-        once::undone(instance);
-    }
+    let compensated = instance.compensating.take();
+    once::ended(instance, compensated.is_some_and(|it| it.failed.is_empty()));
     if matches!(instance.ended, Some((_, End::Completed(_)))) {
         instance.compensations.clear();
     }

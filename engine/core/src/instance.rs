@@ -382,16 +382,39 @@ impl Instance {
         let step = found.and_then(|activation| activation.phase.step());
         let on_its_way = found.is_some_and(|activation| activation.ready.is_none());
         let Some(kept) = self.keys.get(&id) else {
-            return step
-                .filter(|step| step.once.is_some())
-                .map(|_| if on_its_way { State::Claimed } else { State::Free });
+            let claims = step.is_some_and(|step| step.once.is_some());
+            let state = if on_its_way { State::Claimed } else { State::Free };
+            return claims.then_some(state);
         };
         Some(match &kept.fate {
+            // It may be undone in a moment.
+            Fate::Done(_) if kept.undoable && self.compensating.is_some() => State::Claimed,
             Fate::Done(output) => State::Committed(output.clone()),
             Fate::Claimed | Fate::Out if step.is_some() && on_its_way => State::Claimed,
             Fate::Claimed | Fate::Undone => State::Free,
             Fate::Out => State::Unknown,
         })
+    }
+
+    /// How it stands with a key that was last held by this step: an earlier one of this instance may have done it, or may have
+    /// been about to.
+    pub fn word_on_key(&self, key: &str, last: ActivationId) -> State {
+        let earlier = self.keys.iter().filter(|(_, kept)| *kept.key == *key);
+        let earlier = earlier.filter_map(|(id, _)| self.key_state(*id));
+        let all = earlier.chain(self.key_state(last));
+        let weight = |state: &State| match state {
+            State::Free => 0,
+            State::Unknown => 1,
+            State::Claimed => 2,
+            State::Committed(_) => 3,
+        };
+        all.max_by_key(weight).unwrap_or(State::Free)
+    }
+
+    /// A step of which nobody knows whether it has done what has this key.
+    pub fn unknown_key(&self, key: &str) -> Option<ActivationId> {
+        let mut held = self.keys.iter().filter(|(_, kept)| *kept.key == *key).map(|(id, _)| *id);
+        held.find(|id| self.key_state(*id) == Some(State::Unknown))
     }
 
     /// Steps that kill switches have stopped.

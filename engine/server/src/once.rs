@@ -63,7 +63,9 @@ impl Keys {
         match self.0.create(name(department, key), stored(department, key, holder)).await {
             Ok(_) => Ok(None),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                self.find(department, key).await
+                // A copy of the bucket may lag behind: that it cannot be read does not mean that nobody holds it.
+                let found = self.find(department, key).await?;
+                found.map(Some).ok_or_else(|| Error("a key that is held cannot be read".into()))
             }
             Err(error) => Err(unavailable(&error)),
         }

@@ -164,11 +164,19 @@ pub enum Request {
         attempt: Attempt,
         answer: once::Answer,
     },
-    /// How it stands with the key of a step; none: it has never had one.
+    /// How it stands with a key that this step was the last to hold.
     KeyState {
         id: InstanceId,
         step: ActivationId,
-        reply: Reply<Option<once::State>>,
+        key: Arc<str>,
+        reply: Reply<once::State>,
+    },
+    /// Whether a step still waits for its key.
+    IsClaiming {
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+        reply: Reply<bool>,
     },
     /// Other kill switches are active than before; answered when all that they hold is stopped.
     Switched {

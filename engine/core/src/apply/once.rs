@@ -35,8 +35,11 @@ pub(super) fn done(instance: &mut Instance, id: ActivationId, output: &Json) {
     }
 }
 
+/// Whoever has looked knows of all that may have done it.
 pub(super) fn resolved(instance: &mut Instance, id: ActivationId, happened: bool) {
-    if let Some(kept) = instance.keys.get_mut(&id) {
+    let Some(key) = instance.keys.get(&id).map(|kept| Arc::clone(&kept.key)) else { return };
+    let unknown = instance.keys.values_mut().filter(|kept| kept.key == key);
+    for kept in unknown.filter(|kept| kept.fate == Fate::Out) {
         kept.fate = if happened { Fate::Done(None) } else { Fate::Undone };
     }
 }
@@ -47,11 +50,20 @@ pub(super) fn undoable(instance: &mut Instance, id: ActivationId) {
     }
 }
 
-/// All that could be undone is.
-pub(super) fn undone(instance: &mut Instance) {
+/// Nobody undoes any more what is left.
+pub(super) fn given_up(instance: &mut Instance) {
     for kept in instance.keys.values_mut() {
-        if kept.undoable && matches!(kept.fate, Fate::Done(_)) {
+        kept.undoable = false;
+    }
+}
+
+/// The instance has ended; `undone`: after all that could be undone was.
+pub(super) fn ended(instance: &mut Instance, undone: bool) {
+    for kept in instance.keys.values_mut() {
+        if undone && kept.undoable && matches!(kept.fate, Fate::Done(_)) {
             kept.fate = Fate::Undone;
         }
+        // What may be done after a rerun undoes nothing of before.
+        kept.undoable = false;
     }
 }

@@ -32,7 +32,10 @@ impl Decision<'_> {
     /// Keeps what undoes a task that is about to complete.
     pub(super) fn keep_compensation(&mut self, id: ActivationId, output: &Json) {
         let Some(task) = self.task(id).compensation else { return };
-        if self.instance.compensating.is_some() {
+        // What another instance has done is not this one's to undo.
+        let step = self.activation(id).phase.step();
+        let attached = step.and_then(|step| step.once.as_ref()).is_some_and(|claim| !claim.held);
+        if self.instance.compensating.is_some() || attached {
             return;
         }
         let input = &self.activation(id).input;

@@ -60,6 +60,11 @@ impl Story {
         claiming.next().map(|(id, step)| (id, step.attempt)).expect("a step wants its key")
     }
 
+    /// What the instance says of a key that this step was the last to hold.
+    pub(crate) fn word_on(&self, key: &str, last: ActivationId) -> State {
+        self.world.instance.word_on_key(key, last)
+    }
+
     /// How it stands with the one key that was held.
     pub(crate) fn key_state(&self) -> Option<State> {
         let (id, _) = self.world.instance.keys.first_key_value()?;

@@ -1,6 +1,6 @@
 //! `OnceService`.
 
-use baton_core::{Command, Instance, once::State};
+use baton_core::{Command, Instance};
 use baton_policy::question::{Action, Principal};
 use baton_proto::v1::{self, once_service_server::OnceService};
 use tonic::{Request, Response, Status};
@@ -48,9 +48,9 @@ impl Api {
     ) -> Result<v1::HeldKey, Refusal> {
         let v1::ResolveKeyRequest { department, key, happened, reason } = request;
         let reason = checked_reason(&reason)?;
-        let (found, _) = self.holder(caller, Action::Signal, (&department, &key)).await?;
+        let (found, instance) = self.holder(caller, Action::Signal, (&department, &key)).await?;
         let by = self.name_of(caller).into();
-        let activation = found.holder.step;
+        let activation = instance.unknown_key(&key).unwrap_or(found.holder.step);
         let command = Command::ResolveKey { activation, happened, by, reason };
         let id = found.holder.instance;
         let handle = self.engine.handle(partition_of(id))?;
@@ -61,7 +61,7 @@ impl Api {
 }
 
 fn show(department: String, key: String, found: &Found, instance: &Instance) -> v1::HeldKey {
-    let state = instance.key_state(found.holder.step).unwrap_or(State::Free);
+    let state = instance.word_on_key(&key, found.holder.step);
     v1::HeldKey {
         department,
         key,

@@ -6,7 +6,7 @@ use baton_core::{
     ActivationId, Attempt, InstanceId,
     once::{Answer, Key, State},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Request, owner::Owner, partition_of, resident::Resident};
@@ -44,7 +44,7 @@ pub(super) fn claim(
                 let found = claiming.ask(&engine).await;
                 drop(permit);
                 match found {
-                    Ok(Some(answer)) => break answer,
+                    Ok(Some(answer)) => break Some(answer),
                     Ok(None) => {}
                     Err(error) => {
                         if !std::mem::replace(&mut told, true) {
@@ -53,14 +53,20 @@ pub(super) fn claim(
                     }
                 }
                 tokio::time::sleep(limits::CLAIM_AGAIN).await;
+                // Nobody takes a key for a step that has ended meanwhile.
+                let (reply, wanted) = oneshot::channel();
+                let _ = owner.send(Request::IsClaiming { id, step, attempt, reply }).await;
+                if let Ok(Ok(false)) = wanted.await {
+                    break None;
+                }
             }
         };
         // The next owner asks again, should this one go before.
         tokio::select! { biased;
             () = gone.cancelled() => {}
-            answer = asked => {
+            answer = asked => if let Some(answer) = answer {
                 let _ = owner.send(Request::KeyAnswered { id, step, attempt, answer }).await;
-            }
+            },
         }
     });
 }
@@ -84,7 +90,7 @@ impl Claiming {
             return Ok(Some(Answer::Held));
         }
         let by = found.holder.instance;
-        let state = state_of(engine, &found).await?;
+        let state = state_of(engine, &found, key).await?;
         let own = by == self.holder.instance;
         match state {
             // What was tried before in this instance is tried again, under the same idempotency key.
@@ -108,11 +114,10 @@ impl Claiming {
 }
 
 /// How it stands with a key, by the word of the instance whose step holds it.
-pub(crate) async fn state_of(engine: &Engine, found: &Found) -> Result<State, Refusal> {
+async fn state_of(engine: &Engine, found: &Found, key: &str) -> Result<State, Refusal> {
     let Holder { instance: id, step } = found.holder;
     let handle = engine.handle(partition_of(id))?;
-    let asked = handle.ask(|reply| Request::KeyState { id, step, reply });
-    asked.await.map(|state| state.unwrap_or(State::Free))
+    handle.ask(|reply| Request::KeyState { id, step, key: key.into(), reply }).await
 }
 
 impl Owner {
@@ -137,12 +142,29 @@ impl Owner {
         }
     }
 
-    /// How it stands with the key of a step, as far as the log has it; none: the step has never held one.
+    /// How it stands with a key that was last held by this step. A record of a step that this owner does not know is newer than
+    /// what it knows, or the log is older than the record: then nobody can tell.
     pub(super) async fn key_state(
-        &mut self,
+        &self,
         id: InstanceId,
         step: ActivationId,
-    ) -> Result<Option<State>, Exit> {
-        Ok(self.look(id).await?.and_then(|instance| instance.key_state(step)))
+        key: &str,
+    ) -> Result<Result<State, Refusal>, Exit> {
+        let instance = self.look(id).await?;
+        let known = instance.filter(|instance| step < instance.next_activation);
+        let unknown = || Refusal::UnknownInstance(format!("{id} with a step {}", step.0));
+        Ok(known.map(|instance| instance.word_on_key(key, step)).ok_or_else(unknown))
+    }
+
+    /// Whether a step still waits for its key.
+    pub(super) async fn is_claiming(
+        &self,
+        id: InstanceId,
+        step: ActivationId,
+        attempt: Attempt,
+    ) -> Result<bool, Exit> {
+        let instance = self.look(id).await?;
+        let step = instance.as_ref().and_then(|instance| instance.claiming_step(step));
+        Ok(step.is_some_and(|step| step.attempt == attempt))
     }
 }

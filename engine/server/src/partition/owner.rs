@@ -83,6 +83,8 @@ pub(super) struct Owner {
     pub(super) family: VecDeque<Kin>,
     /// What people are asked.
     pub(super) inbox: Inbox,
+    /// The queue has been rid of what the owner before left in it.
+    pub(super) tidied: bool,
     /// What kill switches hold.
     pub(super) halting: Halting,
     /// Steps about which policies are to be asked.
@@ -148,6 +150,7 @@ impl Owner {
             beside: Beside::default(),
             family: VecDeque::new(),
             inbox: Inbox::default(),
+            tidied: false,
             halting: Halting::default(),
             unjudged: VecDeque::new(),
             inbox_anew: false,
@@ -529,9 +532,13 @@ impl Owner {
                     self.command(id, command, Asker::Nobody);
                 }
             }
-            Request::KeyState { id, step, reply } => {
-                let state = self.key_state(id, step).await?;
-                self.answer(reply, Ok(state));
+            Request::KeyState { id, step, key, reply } => {
+                let state = self.key_state(id, step, &key).await?;
+                self.answer(reply, state);
+            }
+            Request::IsClaiming { id, step, attempt, reply } => {
+                let claims = self.is_claiming(id, step, attempt).await?;
+                self.answer(reply, Ok(claims));
             }
             Request::Switched { reply } => self.tell_when_stopped(reply),
             Request::Held { switch, reply } => {

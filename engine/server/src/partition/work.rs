@@ -373,7 +373,10 @@ impl Owner {
             self.work.reconcile_later();
             return Ok(());
         };
-        self.withdraw_unwanted(&queued);
+        // Only right after the claim: who has been fenced out since would take out what another has sent.
+        if !std::mem::replace(&mut self.tidied, true) {
+            self.withdraw_unwanted(&queued).await?;
+        }
         let missing: Vec<_> = wanted.into_iter().filter(|key| !queued.contains_key(key)).collect();
         if missing.is_empty() {
             return Ok(());
@@ -409,15 +412,21 @@ impl Owner {
     }
 
     /// Takes out of the queue what no step waits for: an owner before this one may have gone before it did so.
-    fn withdraw_unwanted(&mut self, queued: &Queued) {
-        let unwanted = queued.iter().filter(|((id, step, attempt), _)| {
-            let open = self.steps.get(&(*id, *step));
-            open.is_none_or(|open| open.attempt != *attempt)
-        });
-        let unwanted = unwanted
-            .map(|((id, step, attempt), function)| (function.clone(), *id, *step, *attempt));
-        let unwanted: Vec<_> = unwanted.collect();
+    async fn withdraw_unwanted(&mut self, queued: &Queued) -> Result<(), Exit> {
+        let mut unwanted = Vec::new();
+        for ((id, step, attempt), function) in queued {
+            if self.steps.get(&(*id, *step)).is_some_and(|open| open.attempt == *attempt) {
+                continue;
+            }
+            // Of what stands still because its workflow is missing, nobody knows what is wanted.
+            let stands_still = self.open.contains(id)
+                && self.resident(*id).await?.is_some_and(|resident| resident.definition.is_none());
+            if !stands_still {
+                unwanted.push((function.clone(), *id, *step, *attempt));
+            }
+        }
         self.work.withdraw(unwanted, Vec::new());
+        Ok(())
     }
 
     /// The command is larger than a message may be: the step fails.

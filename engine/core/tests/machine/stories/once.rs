@@ -99,3 +99,40 @@ fn a_key_is_asked_for_once_and_not_while_it_is_suspended() {
     let story = story.when(again).refused("not-awaited");
     story.when(fail(claiming, false)).faulted("/communication");
 }
+
+fn paid_and_undoable() -> crate::build::Node {
+    let mut pay = once("pay", false);
+    pay.undo = Some(vec![crate::story::step("refund")]);
+    pay
+}
+
+#[test]
+fn what_is_being_undone_or_was_given_up_is_not_free() {
+    let story = given(&[paid_and_undoable(), raise("sad 500")]).settled(Answer::Held);
+    let story = story.complete("pay", "1").waits_for(&["refund"]);
+    assert_eq!(story.key_state(), Some(State::Claimed), "it may be undone in a moment");
+    let story = story.when(Command::Terminate { reason: "enough".into() });
+    assert_eq!(story.key_state(), Some(State::Committed(Some(Json::from_text("1")))));
+    let story = given(&[paid_and_undoable(), raise("sad 500")]).settled(Answer::Held);
+    let story = story.complete("pay", "1").fail_for_good("refund");
+    assert!(matches!(story.key_state(), Some(State::Committed(_))), "it could not be undone");
+}
+
+#[test]
+fn what_another_has_done_is_not_undone_with_this_instance() {
+    let output = Json::from_text("\"receipt\"");
+    let mut pay = once("pay", true);
+    pay.undo = Some(vec![set("\"refunded\"")]);
+    let story = given(&[pay, raise("sad 500")]);
+    let story = story.settled(Answer::Attached { by: OTHER, output }).faulted("sad");
+    assert!(!story.tells(|event| matches!(event, baton_core::Event::CompensationKept { .. })));
+}
+
+#[test]
+fn a_later_step_that_never_went_out_does_not_free_what_an_earlier_one_may_have_done() {
+    let tries = attempt(&[once("pay", false)], caught_by(&[once("pay again", false)]));
+    let story = given(&[tries]).settled(Answer::Held).fail_for_good("pay");
+    let (last, _) = story.claiming();
+    let story = story.when(Command::Cancel { reason: "enough".into() }).is(Status::Cancelled);
+    assert_eq!(story.word_on("pay:7", last), State::Unknown);
+}
