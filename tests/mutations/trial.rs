@@ -67,6 +67,7 @@ impl Bench {
     pub(crate) fn set_up(folder: &Path, tests: BTreeSet<Test>) -> Result<Self> {
         let (source, build) = (folder.join("source"), folder.join("build"));
         bring_up_to_date(&settings::root(), &source)?;
+        fs::create_dir_all(&build).context("the folder of what is built")?;
         let mut bench = Self { source, build, tests: BTreeSet::new(), programs: BTreeMap::new() };
         for test in &tests {
             if !bench.programs.contains_key(&test.target) {
@@ -162,7 +163,6 @@ impl Bench {
 
     /// What something prints.
     fn log(&self, name: &str) -> Result<File> {
-        fs::create_dir_all(&self.build).context("the folder of what is built")?;
         File::create(self.build.join(format!("{name}.log"))).context("a log")
     }
 
