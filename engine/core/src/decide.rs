@@ -419,8 +419,8 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Doubles from attempt to attempt, up to a bound.
-fn step_backoff(attempt: Attempt) -> Duration {
+/// How long a step waits after an attempt before the next one: doubles from attempt to attempt, up to a bound.
+pub fn step_backoff(attempt: Attempt) -> Duration {
     let doublings = attempt.0.saturating_sub(1).min(16);
     Duration((limits::STEP_BACKOFF_MS << doublings).min(limits::STEP_BACKOFF_MAX_MS))
 }

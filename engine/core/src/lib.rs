@@ -32,7 +32,7 @@ pub mod workflow;
 
 pub use apply::apply;
 pub use command::{Command, Rejection};
-pub use decide::{child_cancelled, decide, start};
+pub use decide::{child_cancelled, decide, start, step_backoff};
 pub use effect::{Effect, effect, pending};
 pub use error::Error;
 pub use evaluate::{Evaluator, EventDefaults, Scope};

@@ -374,9 +374,6 @@ pub const CLAIM_AGAIN: Duration = Duration::from_millis(500);
 /// Steps that are held against kill switches in one turn of an owner: each may have to be read from the cache.
 pub const HALTED_AT_ONCE: usize = 256;
 
-/// How long a step waits that a worker has answered which is stopped by its name, before the next attempt, doubling with each.
-pub const STOPPED_WORKER_WAIT_MS: u64 = 1_000;
-
 /// Attempts of one step until it waits for the switch: a worker that does not listen may have had each of them.
 pub const STOPPED_WORKERS_ATTEMPTS_MAX: u32 = 10;
 

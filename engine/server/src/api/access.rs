@@ -82,6 +82,26 @@ impl Api {
         Err(Refusal::Forbidden(format!("{caller} may not {} this{because}", action.name())))
     }
 
+    /// What policies are told of whoever made what the caller is to let count: under whatever name, it is the caller, if both
+    /// are one person. A service is refused with `own`: the author is a fact of a person, so that it must be said here.
+    pub(super) fn facts_of_author(
+        &self,
+        caller: &Principal,
+        author: &str,
+        own: &str,
+    ) -> Result<BTreeMap<String, Value>, Refusal> {
+        let is_person = matches!(caller, Principal::Person { .. });
+        if !is_person && author == self.name_of(caller) {
+            return Err(Refusal::Forbidden(own.into()));
+        }
+        let person = if is_person && self.same_person(author) == self.name_of(caller) {
+            caller.id()
+        } else {
+            author.strip_prefix("person ").unwrap_or(author)
+        };
+        Ok(BTreeMap::from([("author".to_owned(), json!({ "person": person }))]))
+    }
+
     /// Whether a list shows it. Nothing is written of what it does not.
     pub(super) fn sees(&self, caller: &Principal, resource: Resource) -> bool {
         self.may(caller, Action::Read, resource, BTreeMap::new())

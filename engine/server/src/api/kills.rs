@@ -10,7 +10,6 @@ use baton_core::Timestamp;
 use baton_policy::question::{Action, Principal};
 use baton_proto::v1::{self, kill_service_server::KillService};
 use futures::future::join_all;
-use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::{Api, checked_reason};
@@ -139,18 +138,8 @@ impl Api {
         self.engine.switches.refresh().await.map_err(|error| refusal(&error))?;
         let switch =
             self.engine.switches.expect_active(request.number).map_err(|error| refusal(&error))?;
-        let is_person = matches!(caller, Principal::Person { .. });
-        if !is_person && switch.by == self.name_of(caller) {
-            // The author is a fact of a person; of anything else it must be said here.
-            return Err(Refusal::Forbidden("no service arms again what it has stopped".into()));
-        }
-        // Under whatever name: the author is who calls, if both are one person.
-        let author = if is_person && self.same_person(&switch.by) == self.name_of(caller) {
-            caller.id()
-        } else {
-            switch.by.strip_prefix("person ").unwrap_or(&switch.by)
-        };
-        let facts = BTreeMap::from([("author".to_owned(), json!({ "person": author }))]);
+        let own = "no service arms again what it has stopped";
+        let facts = self.facts_of_author(caller, &switch.by, own)?;
         self.allow_knowing(caller, Action::Rearm, switch.scope.resource(), facts)?;
         let Held { steps: held, late } = self.held_by(switch.number).await;
         let (by, at_ms) = (self.name_of(caller), clock::now().0);

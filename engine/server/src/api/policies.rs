@@ -8,7 +8,6 @@ use baton_policy::{
     question::{Action, Principal, Resource},
 };
 use baton_proto::v1::{self, policy_service_server::PolicyService};
-use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::{Api, checked_reason};
@@ -115,18 +114,8 @@ impl Api {
         all.refresh().await.map_err(refusal)?;
         let set = all.set(version).ok_or_else(|| refusal(policies::Error::Unknown(version)))?;
         let seen = all.last_activation();
-        let is_person = matches!(caller, Principal::Person { .. });
-        if !is_person && set.author == caller.to_string() {
-            // The author is a fact of a person; of anything else it must be said here.
-            return Err(Refusal::Forbidden("no service activates what it has deployed".into()));
-        }
-        // Under whatever name: the author is who calls, if both are one person.
-        let author = if is_person && self.same_person(&set.author) == self.name_of(caller) {
-            caller.id()
-        } else {
-            set.author.strip_prefix("person ").unwrap_or(&set.author)
-        };
-        let facts = BTreeMap::from([("author".to_owned(), json!({ "person": author }))]);
+        let own = "no service activates what it has deployed";
+        let facts = self.facts_of_author(caller, &set.author, own)?;
         self.allow_knowing(caller, Action::ActivatePolicy, of_set(version), facts)?;
         let by = self.name_of(caller);
         let activation = NewActivation { version, by, from, reason, restores, seen };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use baton_core::{
-    ActivationId, Attempt, Command, Duration, InstanceId, Timestamp, workflow::Function,
+    ActivationId, Attempt, Command, InstanceId, Timestamp, step_backoff, workflow::Function,
 };
 
 use super::{Exit, Reply, batch::After, lanes::Asker, owner::Owner, resident::Resident};
@@ -114,9 +114,7 @@ impl Halting {
         if !by_name {
             self.rearming.insert(key);
         } else if attempt.0 < limits::STOPPED_WORKERS_ATTEMPTS_MAX {
-            let doublings = attempt.0.saturating_sub(1).min(16);
-            let after = (limits::STOPPED_WORKER_WAIT_MS << doublings).min(60_000);
-            self.later.insert(key, now.plus(Duration(after)));
+            self.later.insert(key, now.plus(step_backoff(attempt)));
         }
     }
 
